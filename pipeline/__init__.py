@@ -1,0 +1,1 @@
+"""Multi-task studies: one YAML file in; a tuned, tracked, comparable, promoted model out."""

@@ -1,0 +1,1 @@
+"""What a study may say: the model of the file, its ranges, and the catalogue of names."""

@@ -1,0 +1,154 @@
+"""Rules that hold between keys of a study file."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipeline.errors import Fault, near_miss
+from pipeline.study.catalogue import CATALOGUE, names
+from pipeline.study.ranges import Choices
+from pipeline.study.spec import SplitSpec, StudySpec, TaskSpec
+
+
+def rule_faults(spec: StudySpec, tree: Mapping[str, Any]) -> list[Fault]:
+    """Returns what is wrong between keys.
+
+    Args:
+        spec: The sections, ranges at their centres.
+        tree: The file as written, to tell a key that was given from a default.
+    """
+    return [
+        *_source_faults(spec),
+        *_task_faults(spec, tree),
+        *_split_faults("split", spec.split),
+        *(
+            fault
+            for name, source in spec.sources.items()
+            if source.split is not None
+            for fault in _split_faults(f"sources.{name}.split", source.split)
+        ),
+        *_name_faults(spec, tree),
+        *_weight_faults(spec, tree),
+        *_train_faults(spec, tree),
+    ]
+
+
+def _source_faults(spec: StudySpec) -> Iterable[Fault]:
+    for name, source in spec.sources.items():
+        if source.builtin is not None and source.builtin not in names("builtin"):
+            hint = near_miss(source.builtin, names("builtin"))
+            yield Fault(f"sources.{name}.builtin", "is unknown", source.builtin, hint)
+        if source.builtin is not None and source.path is not None:
+            yield Fault(f"sources.{name}", "must have `path` or `builtin`, not both")
+        typed = [*source.numeric, *source.categorical, *source.boolean]
+        for column in sorted({column for column in typed if typed.count(column) > 1}):
+            rule = "is typed twice among numeric, categorical and boolean"
+            yield Fault(f"sources.{name}", rule, column)
+
+
+def _task_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
+    for name, task in spec.tasks.items():
+        key = f"tasks.{name}"
+        if task.source is None and len(spec.sources) > 1:
+            rule = "is missing: the study has several sources"
+            yield Fault(f"{key}.source", rule, hint=f"Possible: {', '.join(spec.sources)}.")
+        elif task.source is not None and task.source not in spec.sources:
+            hint = near_miss(task.source, list(spec.sources))
+            yield Fault(f"{key}.source", "is not a source of the study", task.source, hint)
+        if task.kind not in names("kind"):
+            hint = near_miss(task.kind, names("kind"))
+            yield Fault(f"{key}.kind", "is unknown", task.kind, hint)
+        else:
+            yield from _kind_faults(key, task, tree["tasks"][name])
+
+
+def _kind_faults(key: str, task: TaskSpec, given: Mapping[str, Any]) -> Iterable[Fault]:
+    kind = CATALOGUE["kind"][task.kind]
+    if task.metric is not None and task.metric not in kind.metrics:
+        hint = near_miss(task.metric, kind.metrics)
+        yield Fault(f"{key}.metric", f"is not a metric of `{task.kind}`", task.metric, hint)
+    options = {option for other in CATALOGUE["kind"].values() for option in other.options}
+    for option in sorted(set(given) & options - set(kind.options)):
+        hint = f"Its own keys: {', '.join(kind.options)}."
+        yield Fault(f"{key}.{option}", f"is not read by `{task.kind}`", str(given[option]), hint)
+    several = isinstance(task.target, list)
+    if several and task.kind != "multilabel":
+        yield Fault(f"{key}.target", "must be one column", str(task.target),
+                    "Only `multilabel` takes a list of 0/1 columns.")  # fmt: skip
+    if several and len(set(task.target)) < len(task.target):
+        yield Fault(f"{key}.target", "must not repeat a column", str(task.target))
+    if task.kind == "multilabel" and several == (task.separator is not None):
+        yield Fault(f"{key}.target", "must be a list of 0/1 columns, or one column and `separator`",
+                    str(task.target))  # fmt: skip
+
+
+def _split_faults(key: str, split: SplitSpec) -> Iterable[Fault]:
+    ways = [way for way in ("column", "time") if getattr(split, way) is not None]
+    if len(ways) > 1:
+        yield Fault(key, "must not have both `column` and `time`")
+    if split.time is not None and (split.stratify or split.group):
+        yield Fault(f"{key}.time", "cannot stand beside `stratify` or `group`", split.time)
+    if split.column is not None:
+        for part in ("train", "test"):
+            if getattr(split, part) is not None:
+                yield Fault(f"{key}.{part}", "cannot stand beside `column`, which names the parts",
+                            f"{getattr(split, part):g}")  # fmt: skip
+        return
+    shares = [getattr(split, part) for part in ("train", "valid", "test")]
+    given = [share for share in shares if share is not None]
+    if given and (len(given) < 3 or abs(sum(given) - 1) > 1e-9):
+        found = ", ".join("none" if share is None else f"{share:g}" for share in shares)
+        yield Fault(key, "must give train, valid and test shares that sum to 1", found)
+    elif given and min(given) <= 0:
+        yield Fault(key, "must give every part a share above 0", str(given))
+
+
+def _name_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
+    """Checks names that the catalogue must know; of a searched one, each choice."""
+    for role, key, value in (
+        ("sharing", "model.sharing", spec.model.sharing),
+        ("strategy", "weights.strategy", spec.weights.strategy),
+        ("optimizer", "train.optimizer", spec.train.optimizer),
+        ("schedule", "train.schedule", spec.train.schedule),
+        ("pruner", "search.pruner", spec.search.pruner),
+    ):
+        section, name = key.split(".")
+        given = tree.get(section, {}).get(name)
+        for candidate in given.choices if isinstance(given, Choices) else (value,):
+            if candidate not in names(role):
+                hint = near_miss(str(candidate), names(role))
+                yield Fault(key, "is unknown", str(candidate), hint)
+
+
+def _weight_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
+    weights = spec.weights
+    entry = CATALOGUE["strategy"].get(weights.strategy)
+    for option in sorted(
+        set(tree.get("weights", {})) - {"strategy", *(entry.options if entry else ())}
+    ):
+        rule = f"is not read by `{weights.strategy}`"
+        yield Fault(f"weights.{option}", rule, str(tree["weights"][option]))
+    if weights.values and (weights.low is not None or weights.high is not None):
+        yield Fault("weights.values", "cannot stand beside `low` and `high`")
+    for task in weights.values:
+        if task not in spec.tasks:
+            hint = near_miss(task, list(spec.tasks))
+            yield Fault(f"weights.values.{task}", "is not a task of the study", hint=hint)
+    missing = [task for task in spec.tasks if task not in weights.values]
+    if weights.values and missing:
+        yield Fault("weights.values", "must name every task", f"none for {', '.join(missing)}")
+    ranged = [value for value in tree.get("weights", {}).get("values", {}).values()
+              if not isinstance(value, int | float)]  # fmt: skip
+    if weights.values and not ranged and not any(weights.values.values()):
+        yield Fault("weights.values", "must have a weight above 0", str(dict(weights.values)))
+
+
+def _train_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
+    given = tree.get("train", {})
+    optimizer = given.get("optimizer", spec.train.optimizer)
+    optimizers = optimizer.choices if isinstance(optimizer, Choices) else (optimizer,)
+    if "momentum" in given and "sgd" not in optimizers:
+        yield Fault("train.momentum", f"is not read by `{spec.train.optimizer}`",
+                    str(given["momentum"]), "It belongs to `sgd`.")  # fmt: skip
+    if spec.train.warmup_epochs >= spec.train.epochs:
+        yield Fault("train.warmup_epochs", "must be below `train.epochs`",
+                    f"{spec.train.warmup_epochs:g} and {spec.train.epochs}")  # fmt: skip
