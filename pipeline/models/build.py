@@ -97,7 +97,7 @@ class MultiTaskModel(nn.Module):
 
         Args:
             numeric: (B, D), or (K, B, D) where augmentation made members differ.
-            codes: (B, C).
+            codes: (B, C), or (K, B, C) likewise.
 
         Returns:
             (K, B, F) features.

@@ -75,9 +75,12 @@ class Embedding(MemberLayer):
             self.table[member].normal_(0, std, generator=generator)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Maps (B, C) codes to (K, B, C * d)."""
+        """Maps (B, C) codes, or (K, B, C) where members differ, to (K, B, C * d)."""
         rows = codes.to(torch.int64) + self.offsets
-        return self.table[:, rows].flatten(2)
+        if rows.dim() == 2:
+            return self.table[:, rows].flatten(2)
+        members = torch.arange(len(rows)).reshape(-1, 1, 1)
+        return self.table[members, rows].flatten(2)
 
 
 class LayerNorm(MemberLayer):

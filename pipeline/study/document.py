@@ -1,68 +1,103 @@
 """The study file as a tree: YAML without doubled keys, and the ranges found in it."""
 
 from collections.abc import Hashable, Iterator, Mapping
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import Fault, StudyError
-from pipeline.study.ranges import AnyRange, looks_like_range, parse_range
-from pipeline.study.spec import SEARCHABLE, StudySpec
+from pipeline.study.annotations import (
+    annotation_of,
+    is_searchable,
+    takes_mapping,
+    takes_only_whole_numbers,
+)
+from pipeline.study.faults import rule_of, shown
+from pipeline.study.ranges import AnyRange, Choices, Range, parse_range
 
 Tree = dict[str, Any]
 """Nested mappings of plain values, with a `Range` or `Choices` where the file has a range."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping, which YAML would silently overwrite."""
+    """Notes each key that stands twice in one mapping, which YAML would silently overwrite."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.doubled: list[Fault] = []
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            # `<<` merges another mapping, and a list is no key: both are left to YAML itself.
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag.endswith(":merge"):
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                where = f"line {key_node.start_mark.line + 1}"
-                raise StudyError([Fault(str(key), "stands twice in one mapping", where,
-                                        "Give each task, source or key a name of its own.")])  # fmt: skip
+                where = f"it again on line {key_node.start_mark.line + 1}"
+                self.doubled.append(
+                    Fault(key_node.value, "must not stand twice in one mapping", where,
+                          "Give each task, source or key a name of its own.")
+                )  # fmt: skip
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(text: str, where: str) -> Tree:
+def read_yaml(text: str, where: str) -> tuple[Tree, list[Fault]]:
     """Parses the text of a study file.
 
+    Args:
+        text: Of the file.
+        where: Names the file in the error.
+
+    Returns:
+        The tree, and a fault for each key that stands twice in one mapping.
+
     Raises:
-        StudyError: The text is no YAML, no mapping, or a key stands twice.
+        StudyError: The text is no YAML, or no mapping: nothing more can be told of it.
     """
     try:
-        tree = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+        loader = _Loader(text)
+        tree = loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        found = f"on line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise StudyError(
+            [Fault("study", "must be YAML", f"{found}{error.problem}")], where
+        ) from error
     except yaml.YAMLError as error:
-        raise StudyError([Fault("study", f"is not valid YAML: {error}")], where) from error
+        raise StudyError([Fault("study", "must be YAML", str(error))], where) from error
     if not isinstance(tree, dict):
-        found = type(tree).__name__
-        raise StudyError([Fault("study", "must be a mapping of keys", found)], where)
-    return tree
+        hint = "`mtl init TABLE --target COLUMN -o FILE` writes one."
+        raise StudyError([Fault("study", "must be a mapping of keys", shown(tree), hint)], where)
+    return tree, loader.doubled
 
 
-def parse_ranges(tree: Mapping[str, Any], path: str = "") -> tuple[Tree, list[Fault]]:
-    """Replaces each mapping that stands for a range by a `Range` or `Choices`."""
+def parse_ranges(tree: Mapping[Any, Any], path: tuple[str, ...] = ()) -> tuple[Tree, list[Fault]]:
+    """Replaces each mapping that stands for a range by a `Range` or `Choices`.
+
+    A mapping stands for a range where the key takes a value: a section or a mapping of labels
+    may have keys named `low` and `high`.
+
+    Returns:
+        The tree without the ranges that have faults, and the faults.
+    """
     parsed: Tree = {}
     faults: list[Fault] = []
     for key, value in tree.items():
-        here = f"{path}.{key}" if path else str(key)
-        # `weights` itself has the keys low and high: the bounds of every ratio.
-        if here != "weights" and looks_like_range(value):
-            found, more = parse_range(here, value)
-            faults += more
-            if found is not None:
-                faults += _acceptance_faults(here, found)
-                parsed[key] = found
-        elif isinstance(value, Mapping):
+        here = (*path, str(key))
+        annotation = annotation_of(here)
+        if not isinstance(value, Mapping) or annotation is None:
+            parsed[key] = value  # an unknown key is reported when the values are validated
+        elif takes_mapping(annotation):
             parsed[key], more = parse_ranges(value, here)
             faults += more
         else:
-            parsed[key] = value
+            found, more = _read_range(".".join(here), value, annotation)
+            faults += more
+            if found is not None:
+                parsed[key] = found
     return parsed, faults
 
 
@@ -91,53 +126,39 @@ def substitute(tree: Mapping[str, Any], params: Mapping[str, Any], path: str = "
 
 
 def set_value(tree: Tree, path: str, value: Any) -> None:
-    """Puts a value at a dotted path, making the sections on the way."""
+    """Puts a value at a dotted path, making the sections on the way.
+
+    Raises:
+        StudyError: The path leads through a value that is no section.
+    """
     *sections, last = path.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
-            raise StudyError([Fault(path, "names a key inside a value", section)])
+            raise StudyError(
+                [Fault(path, f"cannot be set: `{section}` is not a section", shown(tree))]
+            )
     tree[last] = value
 
 
-def _acceptance_faults(path: str, found: AnyRange) -> list[Fault]:
-    """Tells where a range stands that must not, or holds values that the key refuses."""
-    annotation = _annotation(path)
-    if annotation is None:
-        return []  # an unknown key: reported when the values are validated
-    if SEARCHABLE not in get_args(annotation):
-        return [Fault(path, "cannot be searched", str(found), "Write one value.")]
-    faults = []
-    adapter = TypeAdapter(annotation)
-    for name, value in found.bounds():
+def _read_range(
+    path: str, value: Mapping[str, Any], annotation: Any
+) -> tuple[AnyRange | None, list[Fault]]:
+    if not is_searchable(annotation):
+        return None, [Fault(path, "cannot be searched", shown(value), "Write one value.")]
+    found, faults = parse_range(path, value)
+    if found is None:
+        return None, faults
+    if isinstance(found, Range) and not found.integer and takes_only_whole_numbers(annotation):
+        rule = "must be a range of whole numbers"
+        return None, [Fault(path, rule, str(found), "Write low, high and step as whole numbers.")]
+    accepted = []
+    for name, bound in found.bounds():
         try:
-            adapter.validate_python(value)
+            accepted.append(TypeAdapter(annotation).validate_python(bound))
         except ValidationError as error:
-            faults.append(Fault(f"{path}.{name}", rule_of(error.errors()[0]), repr(value)))
-    return faults
-
-
-def rule_of(error: Mapping[str, Any]) -> str:
-    """Turns pydantic's sentence into a clause: "Input should be ..." becomes "should be ..."."""
-    message = str(error["msg"]).removeprefix("Value error, ")
-    for start in ("Input should ", "Value should ", "List should ", "Dictionary should "):
-        if message.startswith(start):
-            return "should " + message.removeprefix(start)
-    return message[:1].lower() + message[1:]
-
-
-def _annotation(path: str) -> Any:
-    """Returns the annotation that the spec gives a dotted path; None where it has no such key."""
-    current: Any = StudySpec
-    for key in path.split("."):
-        bare = get_args(current)[0] if get_origin(current) is Annotated else current
-        if get_origin(bare) is dict:
-            current = get_args(bare)[1]
-        elif hasattr(bare, "__dataclass_fields__"):
-            hints = get_type_hints(bare, include_extras=True)
-            if key not in hints:
-                return None
-            current = hints[key]
-        else:
-            return None
-    return current
+            faults.append(Fault(f"{path}.{name}", rule_of(error.errors()), shown(bound)))
+    if faults:
+        return None, faults
+    # The accepted form: YAML 1.1 reads a choice such as `1e-4` as text.
+    return (Choices(tuple(accepted)) if isinstance(found, Choices) else found), []

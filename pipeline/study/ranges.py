@@ -18,7 +18,7 @@ class Range:
 
     Attributes:
         low: Smallest value, included.
-        high: Largest value, included.
+        high: Largest value, included where the grid of `step` meets it.
         log: Search on a log scale; `low` must be above 0.
         step: Grid width from `low` on; not together with `log`.
         integer: Whether values are integers, which they are if both bounds are.
@@ -37,9 +37,11 @@ class Range:
 
     def snap(self, value: float) -> float:
         """Returns the nearest allowed value."""
-        if self.step is not None:
-            value = self.low + round((value - self.low) / self.step) * self.step
         value = min(max(value, self.low), self.high)
+        if self.step is not None:
+            last = math.floor((self.high - self.low) / self.step + 1e-9)  # 0.3 / 0.1 is below 3
+            value = self.low + min(round((value - self.low) / self.step), last) * self.step
+            value = min(value, self.high)
         return round(value) if self.integer else value
 
     def sample(self, random: Random) -> float:
@@ -170,10 +172,8 @@ def _interval_faults(key: str, numbers: Mapping[str, float], log: bool) -> list[
     low, high, step = numbers["low"], numbers["high"], numbers.get("step")
     faults = []
     if low >= high:
-        faults.append(
-            Fault(f"{key}.low", "must be below `high`", f"{low:g} and {high:g}",
-                  "Write one value where nothing is searched.")
-        )  # fmt: skip
+        hint = "Swap them." if low > high else "Write one value where nothing is searched."
+        faults.append(Fault(f"{key}.low", "must be below `high`", f"{low:g} and {high:g}", hint))
     if log and low <= 0:
         faults.append(Fault(f"{key}.low", "must be above 0 with `log: true`", f"{low:g}"))
     if step is not None and log:

@@ -1,24 +1,29 @@
 """Rules that hold between keys of a study file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import Fault, near_miss
 from pipeline.study.catalogue import CATALOGUE, names
-from pipeline.study.ranges import Choices
+from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import SplitSpec, StudySpec, TaskSpec
 
 
-def rule_faults(spec: StudySpec, tree: Mapping[str, Any]) -> list[Fault]:
+def rule_faults(
+    spec: StudySpec, tree: Mapping[str, Any], tasks: Sequence[str], sources: Sequence[str]
+) -> list[Fault]:
     """Returns what is wrong between keys.
 
     Args:
         spec: The sections, ranges at their centres.
-        tree: The file as written, to tell a key that was given from a default.
+        tree: What they were read from, to tell a key that was given from a default.
+        tasks: Names that the file gives its tasks, also those that were left out for a fault:
+            naming one is no fault of its own.
+        sources: Likewise for sources.
     """
     return [
         *_source_faults(spec),
-        *_task_faults(spec, tree),
+        *_task_faults(spec, tree, sources),
         *_split_faults("split", spec.split),
         *(
             fault
@@ -27,7 +32,7 @@ def rule_faults(spec: StudySpec, tree: Mapping[str, Any]) -> list[Fault]:
             for fault in _split_faults(f"sources.{name}.split", source.split)
         ),
         *_name_faults(spec, tree),
-        *_weight_faults(spec, tree),
+        *_weight_faults(spec, tree, tasks),
         *_train_faults(spec, tree),
     ]
 
@@ -38,21 +43,24 @@ def _source_faults(spec: StudySpec) -> Iterable[Fault]:
             hint = near_miss(source.builtin, names("builtin"))
             yield Fault(f"sources.{name}.builtin", "is unknown", source.builtin, hint)
         if source.builtin is not None and source.path is not None:
-            yield Fault(f"sources.{name}", "must have `path` or `builtin`, not both")
+            yield Fault(f"sources.{name}", "must have `path` or `builtin`, not both",
+                        f"{source.path} and {source.builtin}")  # fmt: skip
         typed = [*source.numeric, *source.categorical, *source.boolean]
         for column in sorted({column for column in typed if typed.count(column) > 1}):
-            rule = "is typed twice among numeric, categorical and boolean"
-            yield Fault(f"sources.{name}", rule, column)
+            rule = "must not list a column twice among numeric, categorical and boolean"
+            yield Fault(f"sources.{name}", rule, column, "Leave it in one list.")
 
 
-def _task_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
+def _task_faults(
+    spec: StudySpec, tree: Mapping[str, Any], sources: Sequence[str]
+) -> Iterable[Fault]:
     for name, task in spec.tasks.items():
         key = f"tasks.{name}"
-        if task.source is None and len(spec.sources) > 1:
+        if task.source is None and len(sources) > 1:
             rule = "is missing: the study has several sources"
-            yield Fault(f"{key}.source", rule, hint=f"Possible: {', '.join(spec.sources)}.")
-        elif task.source is not None and task.source not in spec.sources:
-            hint = near_miss(task.source, list(spec.sources))
+            yield Fault(f"{key}.source", rule, hint=f"Possible: {', '.join(sources)}.")
+        elif task.source is not None and sources and task.source not in sources:
+            hint = near_miss(task.source, sources)
             yield Fault(f"{key}.source", "is not a source of the study", task.source, hint)
         if task.kind not in names("kind"):
             hint = near_miss(task.kind, names("kind"))
@@ -104,51 +112,65 @@ def _split_faults(key: str, split: SplitSpec) -> Iterable[Fault]:
 
 def _name_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
     """Checks names that the catalogue must know; of a searched one, each choice."""
-    for role, key, value in (
-        ("sharing", "model.sharing", spec.model.sharing),
-        ("strategy", "weights.strategy", spec.weights.strategy),
-        ("optimizer", "train.optimizer", spec.train.optimizer),
-        ("schedule", "train.schedule", spec.train.schedule),
-        ("pruner", "search.pruner", spec.search.pruner),
+    for role, section in (
+        ("sharing", "model"),
+        ("strategy", "weights"),
+        ("optimizer", "train"),
+        ("schedule", "train"),
+        ("pruner", "search"),
     ):
-        section, name = key.split(".")
-        given = tree.get(section, {}).get(name)
-        for candidate in given.choices if isinstance(given, Choices) else (value,):
-            if candidate not in names(role):
-                hint = near_miss(str(candidate), names(role))
-                yield Fault(key, "is unknown", str(candidate), hint)
+        for key, name in _possible(spec, tree, section, role):
+            if name not in names(role):
+                yield Fault(key, "is unknown", str(name), near_miss(str(name), names(role)))
 
 
-def _weight_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
-    weights = spec.weights
+def _weight_faults(
+    spec: StudySpec, tree: Mapping[str, Any], tasks: Sequence[str]
+) -> Iterable[Fault]:
+    weights, given = spec.weights, tree.get("weights", {})
     entry = CATALOGUE["strategy"].get(weights.strategy)
-    for option in sorted(
-        set(tree.get("weights", {})) - {"strategy", *(entry.options if entry else ())}
-    ):
+    unread = set(given) - {"strategy", *entry.options} if entry else set()
+    for option in sorted(unread):
         rule = f"is not read by `{weights.strategy}`"
-        yield Fault(f"weights.{option}", rule, str(tree["weights"][option]))
-    if weights.values and (weights.low is not None or weights.high is not None):
-        yield Fault("weights.values", "cannot stand beside `low` and `high`")
+        yield Fault(f"weights.{option}", rule, str(given[option]), "Leave it out.")
+    if not weights.values:
+        return
+    if weights.low is not None or weights.high is not None:
+        yield Fault("weights.values", "cannot stand beside `low` and `high`",
+                    f"{weights.low} and {weights.high}", "Leave one or the other out.")  # fmt: skip
     for task in weights.values:
-        if task not in spec.tasks:
-            hint = near_miss(task, list(spec.tasks))
+        if tasks and task not in tasks:
+            hint = near_miss(task, tasks)
             yield Fault(f"weights.values.{task}", "is not a task of the study", hint=hint)
-    missing = [task for task in spec.tasks if task not in weights.values]
-    if weights.values and missing:
+    missing = [task for task in tasks if task not in weights.values]
+    if missing:
         yield Fault("weights.values", "must name every task", f"none for {', '.join(missing)}")
-    ranged = [value for value in tree.get("weights", {}).get("values", {}).values()
-              if not isinstance(value, int | float)]  # fmt: skip
-    if weights.values and not ranged and not any(weights.values.values()):
-        yield Fault("weights.values", "must have a weight above 0", str(dict(weights.values)))
+    least = [min(value for _, value in found.bounds()) if isinstance(found, Range | Choices)
+             else found for found in given["values"].values()]  # fmt: skip
+    if not any(float(weight) > 0 for weight in least):
+        rule = "must keep one task's weight above 0 in every trial"
+        yield Fault("weights.values", rule, f"at least {', '.join(map(str, least))}")
 
 
 def _train_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
     given = tree.get("train", {})
-    optimizer = given.get("optimizer", spec.train.optimizer)
-    optimizers = optimizer.choices if isinstance(optimizer, Choices) else (optimizer,)
+    optimizers = [name for _, name in _possible(spec, tree, "train", "optimizer")]
     if "momentum" in given and "sgd" not in optimizers:
-        yield Fault("train.momentum", f"is not read by `{spec.train.optimizer}`",
-                    str(given["momentum"]), "It belongs to `sgd`.")  # fmt: skip
-    if spec.train.warmup_epochs >= spec.train.epochs:
-        yield Fault("train.warmup_epochs", "must be below `train.epochs`",
-                    f"{spec.train.warmup_epochs:g} and {spec.train.epochs}")  # fmt: skip
+        rule = f"is not read by `{'`, `'.join(optimizers)}`"
+        yield Fault("train.momentum", rule, str(given["momentum"]), "It belongs to `sgd`.")
+    warmup = max(value for _, value in _possible(spec, tree, "train", "warmup_epochs"))
+    epochs = min(value for _, value in _possible(spec, tree, "train", "epochs"))
+    if warmup >= epochs:
+        rule = "must be below `train.epochs`, for every value that is searched"
+        yield Fault("train.warmup_epochs", rule, f"{warmup:g} and {epochs:g}")
+
+
+def _possible(
+    spec: StudySpec, tree: Mapping[str, Any], section: str, key: str
+) -> list[tuple[str, Any]]:
+    """Returns the values that a key may take, the ends of a range for it, each with its path."""
+    path = f"{section}.{key}"
+    given = tree.get(section, {}).get(key)
+    if isinstance(given, Range | Choices):
+        return [(f"{path}.{name}", value) for name, value in given.bounds()]
+    return [(path, getattr(getattr(spec, section), key))]

@@ -1,0 +1,258 @@
+"""The rows that a study must beat: constant, linear and gradient boosting, one model a task.
+
+Each gives head outputs, so that the same decoding, metrics and bootstrap apply to it as to a
+trained network. Linear models and boosting try a fixed grid, at most 10 settings a task, and the
+valid score chooses; whatever loss the study file names, they minimise squared error or log loss.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import OneHotEncoder
+
+from pipeline.data.prepared import Part, Prepared
+from pipeline.evaluation.evaluate import evaluate_one, tuned
+from pipeline.tasks.base import Kind, labelled
+from pipeline.tasks.registry import kind_of
+
+Array = NDArray[Any]
+Settings = Mapping[str, float]
+HeldOut = Mapping[str, Array]
+"""Part (`valid`, `test`) to what a model gives for all its rows."""
+
+HELD_OUT = ("valid", "test")
+STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
+"""`C` of logistic regression, weak to strong so that each fit starts from the one before."""
+PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
+"""`alpha` of ridge regression."""
+LEAVES = (8, 31)
+"""Most leaves of a boosted tree."""
+ROUNDS = (25, 50, 100)
+"""Boosting rounds, all read off one fit."""
+
+_MAX_ITER = 200
+_DENSE_COLUMNS = 600  # up to here dense matrices are faster than sparse ones
+_MAX_CATEGORIES = 254  # scikit-learn's trees take 255 categories a column
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """One row of the comparison.
+
+    Attributes:
+        row: `constant`, `linear` or `boosting`.
+        outputs: Part (`valid`, `test`) to task to (N, width) head outputs of all its rows.
+        settings: Task to the settings that valid chose.
+        n_settings: Settings tried for each task.
+    """
+
+    row: str
+    outputs: Mapping[str, Mapping[str, Array]]
+    settings: Mapping[str, Settings]
+    n_settings: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What one estimator learns.
+
+    Attributes:
+        target: (n,) class codes, or standardised numbers.
+        weight: (n,) weights of the rows.
+        is_number: Whether the target is a number.
+    """
+
+    target: Array
+    weight: Array
+    is_number: bool
+
+
+Learner = Callable[[Any, Problem, Mapping[str, Any]], Iterator[tuple[Settings, HeldOut]]]
+"""(train inputs, problem, held-out inputs) -> each setting with its raw predictions: (N,) for
+numbers and two classes, (N, C) for more."""
+
+
+def fit_constant(prepared: Prepared) -> BaselineResult:
+    """Answers every row alike: the shares of the labels, the mean of a number."""
+    outputs = {
+        part: {
+            info.name: np.tile(np.array(info.constant), (len(prepared.parts[part]), 1))
+            for info in prepared.tasks
+        }
+        for part in HELD_OUT
+    }
+    return BaselineResult("constant", outputs, {info.name: {} for info in prepared.tasks}, 1)
+
+
+def fit_linear(prepared: Prepared) -> BaselineResult:
+    """Fits logistic and ridge regressions on numbers and one-hot codes."""
+    return _fit_row("linear", prepared, _one_hot(prepared), _linear)
+
+
+def fit_boosting(prepared: Prepared) -> BaselineResult:
+    """Fits scikit-learn's histogram gradient boosting on numbers and category codes."""
+    n_numeric, n_codes = (
+        inputs.shape[1]
+        for inputs in (prepared.parts["train"].numeric, prepared.parts["train"].codes)
+    )
+    is_category = np.arange(n_numeric + n_codes) >= n_numeric
+
+    def learner(
+        inputs: Any, problem: Problem, held_out: Mapping[str, Any]
+    ) -> Iterator[tuple[Settings, HeldOut]]:
+        return _boosting(is_category, inputs, problem, held_out)
+
+    return _fit_row("boosting", prepared, _ranked_codes(prepared), learner)
+
+
+def _fit_row(
+    row: str, prepared: Prepared, inputs: Mapping[str, Any], learner: Learner
+) -> BaselineResult:
+    """Fits every task on `inputs` (part to matrix); valid chooses among the settings."""
+    held_out = {part: inputs[part] for part in HELD_OUT}
+    outputs: dict[str, dict[str, Array]] = {part: {} for part in HELD_OUT}
+    settings: dict[str, Settings] = {}
+    n_settings = 0
+    for kind in map(kind_of, prepared.tasks):
+        task = kind.info.name
+        target = np.asarray(prepared.parts["train"].targets[task])
+        rows = np.flatnonzero(labelled(target))
+        learned = [
+            learner(inputs["train"][rows], problem, held_out)
+            for problem in _problems(kind, target[rows])
+        ]
+        tried = [_joined(kind, estimators) for estimators in zip(*learned, strict=True)]
+        valid = prepared.parts["valid"]
+        settings[task], chosen = max(tried, key=lambda fit: _valid_score(kind, fit[1], valid))
+        n_settings = len(tried)
+        for part in HELD_OUT:
+            outputs[part][task] = chosen[part]
+    return BaselineResult(row, outputs, settings, n_settings)
+
+
+def _problems(kind: Kind, target: Array) -> list[Problem]:
+    """Splits a task into what estimators learn: a multilabel task into its labels."""
+    options = kind.info.options
+    if not kind.info.classes:
+        standard = (target - options["mean"]) / options["std"]
+        return [Problem(standard, np.ones(len(target)), is_number=True)]
+    weights = options["class_weights"]
+    codes = target.astype(np.int64)
+    if codes.ndim == 1:
+        weight = np.ones(len(codes)) if weights is None else np.array(weights)[codes]
+        return [Problem(codes, weight, is_number=False)]
+    of_having = np.ones(codes.shape[1]) if weights is None else np.array(weights)
+    weight = np.where(codes == 1, of_having, 1.0)  # (n, L)
+    return [Problem(codes[:, i], weight[:, i], is_number=False) for i in range(codes.shape[1])]
+
+
+def _joined(
+    kind: Kind, estimators: tuple[tuple[Settings, HeldOut], ...]
+) -> tuple[Settings, HeldOut]:
+    """Turns the raw predictions of a task's estimators into (N, width) head outputs."""
+    settings = estimators[0][0]
+    joined = {}
+    for part in HELD_OUT:
+        raw = np.stack([held_out[part] for _, held_out in estimators], axis=1)  # (N, L, ...)
+        if raw.ndim == 3:
+            joined[part] = raw[:, 0]
+        elif kind.width == 2 and len(estimators) == 1:  # multiclass with two classes
+            joined[part] = np.column_stack([np.zeros(len(raw)), raw])
+        else:
+            joined[part] = raw
+    return settings, joined
+
+
+def _valid_score(kind: Kind, outputs: HeldOut, valid: Part) -> float:
+    of_task = {kind.info.name: outputs["valid"]}
+    targets = {kind.info.name: np.asarray(valid.targets[kind.info.name])}
+    return evaluate_one(tuned([kind], of_task, targets), of_task, targets, "valid").mean
+
+
+def _linear(
+    inputs: Any, problem: Problem, held_out: Mapping[str, Any]
+) -> Iterator[tuple[Settings, HeldOut]]:
+    if problem.is_number:
+        for alpha in PENALTIES:
+            ridge = Ridge(alpha=alpha).fit(inputs, problem.target)
+            yield {"alpha": alpha}, {part: ridge.predict(x) for part, x in held_out.items()}
+        return
+    model = LogisticRegression(max_iter=_MAX_ITER, warm_start=True)
+    for strength in STRENGTHS:
+        model.set_params(C=strength)
+        with warnings.catch_warnings():
+            # The last digits of a weakly penalised fit may stay open: valid judges it as it is.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(inputs, problem.target, sample_weight=problem.weight)
+        yield {"C": strength}, {part: model.decision_function(x) for part, x in held_out.items()}
+
+
+def _boosting(
+    is_category: NDArray[np.bool_], inputs: Any, problem: Problem, held_out: Mapping[str, Any]
+) -> Iterator[tuple[Settings, HeldOut]]:
+    estimator = (
+        HistGradientBoostingRegressor if problem.is_number else HistGradientBoostingClassifier
+    )
+    for leaves in LEAVES:
+        model = estimator(
+            max_iter=max(ROUNDS),
+            max_leaf_nodes=leaves,
+            early_stopping=False,
+            categorical_features=is_category,
+            random_state=0,
+        ).fit(inputs, problem.target, sample_weight=problem.weight)
+        staged = model.staged_predict if problem.is_number else model.staged_decision_function
+        at_rounds = {
+            part: {i: raw for i, raw in enumerate(staged(x), start=1) if i in ROUNDS}
+            for part, x in held_out.items()
+        }
+        for rounds in ROUNDS:
+            settings = {"max_leaf_nodes": leaves, "max_iter": rounds}
+            yield settings, {part: _flat(raw[rounds]) for part, raw in at_rounds.items()}
+
+
+def _flat(raw: Array) -> Array:
+    """Drops the class axis that staged predictions of two classes keep."""
+    return raw[:, 0] if raw.ndim == 2 and raw.shape[1] == 1 else raw
+
+
+def _one_hot(prepared: Prepared) -> dict[str, Any]:
+    """Returns numbers beside one-hot codes; a code that no train row has is all zeros."""
+    numbers = {part: np.asarray(rows.numeric, np.float64) for part, rows in prepared.parts.items()}
+    train = prepared.parts["train"]
+    if not train.codes.shape[1]:
+        return dict(numbers)
+    encoder = OneHotEncoder(handle_unknown="ignore").fit(train.codes)
+    matrices = {
+        part: sparse.hstack([numbers[part], encoder.transform(rows.codes)], format="csr")
+        for part, rows in prepared.parts.items()
+    }
+    if matrices["train"].shape[1] > _DENSE_COLUMNS:
+        return matrices
+    return {part: matrix.toarray() for part, matrix in matrices.items()}
+
+
+def _ranked_codes(prepared: Prepared) -> dict[str, Any]:
+    """Returns numbers beside codes ranked by their train rows; rare and unseen ones are NaN."""
+    columns: dict[str, list[Array]] = {
+        part: [rows.numeric] for part, rows in prepared.parts.items()
+    }
+    for column in range(prepared.parts["train"].codes.shape[1]):
+        codes = {part: rows.codes[:, column] for part, rows in prepared.parts.items()}
+        counts = np.bincount(
+            codes["train"], minlength=1 + max(c.max(initial=0) for c in codes.values())
+        )
+        ranks = np.full(len(counts), np.nan, dtype=np.float32)
+        kept = np.argsort(-counts, kind="stable")[: min(np.count_nonzero(counts), _MAX_CATEGORIES)]
+        ranks[kept] = np.arange(len(kept))
+        for part, of_part in codes.items():
+            columns[part].append(ranks[of_part][:, None])
+    return {part: np.hstack(arrays) for part, arrays in columns.items()}

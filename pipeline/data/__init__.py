@@ -1,0 +1,1 @@
+"""Stage 1: read sources, split, fit encoders on train, cache."""

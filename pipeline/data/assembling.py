@@ -1,0 +1,186 @@
+"""From tables to `Prepared`, in memory: split, decide columns, fit on train, encode."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.data.columns import input_columns, listed_types, type_columns
+from pipeline.data.encoding import Encoder
+from pipeline.data.fitting import fit_encoder
+from pipeline.data.hashing import digest, json_bytes, row_hashes, sha256
+from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
+from pipeline.data.references import reference_faults, target_columns
+from pipeline.data.rows import SourceRows, all_parts, group_numbers, join_inputs, split_source
+from pipeline.data.screening import copy_warnings, counting_columns, duplicates
+from pipeline.data.targets import expand_tasks, fit_tasks
+from pipeline.errors import DataError, StudyError
+from pipeline.study.spec import StudySpec
+from pipeline.tasks.base import TaskInfo
+
+FORMAT_VERSION = 1  # of the arrays; raised when they change for the same data and settings
+
+
+def settings(spec: StudySpec) -> dict[str, Any]:
+    """Returns the settings that shape the arrays; a path or a comment does not."""
+    sources = {
+        name: {key: value for key, value in asdict(source).items() if key not in ("path", "about")}
+        for name, source in spec.sources.items()
+    }
+    tasks = [
+        {**asdict(task), "name": name, "class_weights": repr(task.class_weights)}
+        for name, task in spec.tasks.items()
+    ]
+    return {
+        "format": FORMAT_VERSION,
+        "seed": spec.seed,
+        "sources": list(sources.items()),
+        "split": asdict(spec.split),
+        "tasks": tasks,
+    }
+
+
+def build_prepared(
+    spec: StudySpec,
+    frames: Mapping[str, pd.DataFrame],
+    sources: Mapping[str, Mapping[str, Any]],
+) -> Prepared:
+    """Prepares tables that are in memory; writes nothing.
+
+    Args:
+        spec: The study.
+        frames: All rows of each source, in the order of the study file.
+        sources: What identifies each source's content, for the report.
+
+    Raises:
+        StudyError: The study names columns that its sources lack.
+        DataError: Columns, labels or the split break a rule.
+    """
+    faults = reference_faults(spec, {name: list(map(str, frame)) for name, frame in frames.items()})
+    if faults:
+        raise StudyError(faults)
+    rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
+    names = input_columns(spec, frames)
+    inputs = join_inputs(rows, names)
+    train = all_parts(rows) == "train"
+    types, left_out = type_columns(inputs[train], names, listed_types(spec))
+    warnings = [f"Column `{name}` is left out: {reason}" for name, reason in left_out.items()]
+    if not types:
+        raise DataError(" ".join(["No column is left as an input.", *warnings]))
+    warnings += _screen(spec, rows, list(types))
+    rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs[list(types)])
+    encoder, more = fit_encoder(inputs[all_parts(rows) == "train"], types)
+    tasks, targets = _fit_labels(spec, rows)
+    parts = _cut_parts(rows, encoder, inputs, targets)
+    data_digest = _data_digest(parts, tasks)
+    return Prepared(
+        parts=parts,
+        encoder=encoder,
+        tasks=tasks,
+        data_digest=data_digest,
+        prepared_digest=_prepared_digest(spec, data_digest, encoder, tasks, parts),
+        report=PrepareReport(
+            n_rows={name: len(part) for name, part in parts.items()},
+            duplicates=counts,
+            dropped=n_dropped,
+            warnings=tuple(warnings + more),
+            sources=sources,
+        ),
+    )
+
+
+def _screen(spec: StudySpec, rows: Mapping[str, SourceRows], inputs: list[str]) -> list[str]:
+    warnings = []
+    for name, found in rows.items():
+        own = [column for column in inputs if column in found.frame]
+        warnings += [
+            f"Column `{column}` looks like an id: it counts the rows. Name it under `id` or `drop` "
+            "unless its value is known when predicting."
+            for column in counting_columns(found.frame, own)
+        ]
+        targets = {task: target_columns(spec, task)
+                   for task in spec.tasks if spec.source_of(task) == name}  # fmt: skip
+        warnings += copy_warnings(found.frame[found.parts == "train"], own, targets)
+    return warnings
+
+
+def _drop_duplicates(
+    spec: StudySpec, rows: dict[str, SourceRows], inputs: pd.DataFrame
+) -> tuple[dict[str, SourceRows], pd.DataFrame, dict[str, int], int]:
+    counts, repeated = duplicates(row_hashes(inputs), all_parts(rows))
+    asked = [
+        np.full(len(found.parts), spec.split_of(name).duplicates == "drop")
+        for name, found in rows.items()
+    ]
+    dropped = repeated & np.concatenate(asked)
+    if not dropped.any():
+        return rows, inputs, counts, 0
+    stops = np.cumsum([len(found.parts) for found in rows.values()])[:-1]
+    pieces = np.split(~dropped, stops)
+    kept = {name: rows[name].keep(piece) for name, piece in zip(rows, pieces, strict=True)}
+    remaining = set(all_parts(kept))
+    for part in PARTS:
+        if part not in remaining:
+            raise DataError(
+                f"`duplicates: drop` must leave rows in every part. Found none left in {part}. "
+                "Use `duplicates: keep`."
+            )
+    return kept, inputs[~dropped].reset_index(drop=True), counts, int(dropped.sum())
+
+
+def _fit_labels(
+    spec: StudySpec, rows: Mapping[str, SourceRows]
+) -> tuple[tuple[TaskInfo, ...], dict[str, NDArray[np.float32]]]:
+    frames = {name: found.frame for name, found in rows.items()}
+    parts = {name: found.parts for name, found in rows.items()}
+    return fit_tasks(spec, expand_tasks(spec, frames, parts), frames, parts)
+
+
+def _cut_parts(
+    rows: Mapping[str, SourceRows],
+    encoder: Encoder,
+    inputs: pd.DataFrame,
+    targets: Mapping[str, NDArray[np.float32]],
+) -> dict[str, Part]:
+    numeric, codes = encoder.encode(inputs)
+    ids = np.concatenate([found.ids for found in rows.values()])
+    groups = group_numbers(rows)
+    whole = all_parts(rows)
+    parts = {}
+    for part in PARTS:
+        inside = np.flatnonzero(whole == part)
+        parts[part] = Part(
+            numeric[inside],
+            codes[inside],
+            {name: target[inside] for name, target in targets.items()},
+            ids[inside],
+            None if groups is None else groups[inside],
+        )
+    return parts
+
+
+def _data_digest(parts: Mapping[str, Part], tasks: tuple[TaskInfo, ...]) -> str:
+    """Digests row ids, labels and split: equal ones make two studies' scores comparable."""
+    chunks: list[bytes] = []
+    for name, part in parts.items():
+        chunks += [name.encode(), part.ids.tobytes()]
+        for task in tasks:
+            chunks += [json_bytes([task.name, task.classes]), part.targets[task.name].tobytes()]
+    return digest(chunks)
+
+
+def _prepared_digest(
+    spec: StudySpec,
+    data_digest: str,
+    encoder: Encoder,
+    tasks: tuple[TaskInfo, ...],
+    parts: Mapping[str, Part],
+) -> str:
+    fitted = [encoder.to_json(), [replace(task, n_labelled={}).to_json() for task in tasks]]
+    arrays = [array.tobytes() for part in parts.values() for array in (part.numeric, part.codes)]
+    arrays += [part.groups.tobytes() for part in parts.values() if part.groups is not None]
+    own = sha256([json_bytes(settings(spec)), json_bytes(fitted), *arrays])
+    return digest([data_digest.encode(), own.encode()])

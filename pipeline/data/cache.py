@@ -1,0 +1,190 @@
+"""The prepared cache: a folder a data set, written whole or not at all, read memory-mapped.
+
+```
+cache/DIGEST/prepared.json   everything but the arrays; lists each array's file and size
+cache/DIGEST/PART.NAME.npy   the arrays
+cache/index/KEY.json         KEY: hash of settings and of the files' stamps -> DIGEST
+```
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.assembling import FORMAT_VERSION
+from pipeline.data.encoding import Encoder
+from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
+from pipeline.errors import DataError
+from pipeline.tasks.base import TaskInfo
+
+_DOCUMENT = "prepared.json"
+
+
+def write_prepared(prepared: Prepared, cache: Path, temporary: str) -> Path:
+    """Writes the cache folder of prepared data and returns its path.
+
+    The files are written and synced in a folder of their own, which is renamed at the end: a
+    reader finds all or nothing. Equal data that is already there is left as it is.
+
+    Args:
+        prepared: What to write.
+        cache: Folder of all caches.
+        temporary: Name of the folder to write in first; what a killed writer left there is
+            removed. Callers hold a lock on it.
+    """
+    target = cache / prepared.prepared_digest
+    draft = cache / f"{temporary}.draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    arrays = {f"{name}.{key}.npy": array
+              for name, part in prepared.parts.items()
+              for key, array in _arrays(part, prepared.tasks).items()}  # fmt: skip
+    sizes = {file: _write_array(draft / file, array) for file, array in arrays.items()}
+    _write_text(draft / _DOCUMENT, json.dumps(_document(prepared, sizes), indent=1))
+    _sync_folder(draft)
+    if _is_whole(target):
+        shutil.rmtree(draft)
+    else:
+        shutil.rmtree(target, ignore_errors=True)
+        draft.rename(target)
+        _sync_folder(cache)
+    return target
+
+
+def open_prepared(folder: Path) -> Prepared:
+    """Opens a cache folder; the arrays stay on disk and are read when used.
+
+    They are mapped copy-on-write, so that torch may wrap them: nothing reaches the disk.
+
+    Raises:
+        DataError: The folder is no whole cache of this version.
+    """
+    try:
+        document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
+        if document["format"] != FORMAT_VERSION:
+            raise DataError(f"{folder} was written by another version of this package.")
+        for file, size in document["files"].items():
+            if (folder / file).stat().st_size != size:
+                raise DataError(f"{folder} is damaged: {file} was cut short.")
+        return _restore(folder, document)
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        raise DataError(f"{folder} is no prepared data: {missing} is missing.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder} is damaged: {error!r}.") from error
+
+
+def look_up(cache: Path, key: str) -> tuple[Prepared | None, str]:
+    """Returns the prepared data that was stored under a key, or None; and what was damaged."""
+    entry = cache / "index" / f"{key}.json"
+    if not entry.exists():
+        return None, ""
+    try:
+        return open_prepared(cache / str(json.loads(entry.read_text())["prepared"])), ""
+    except (DataError, ValueError, KeyError) as error:
+        return None, f"The cache was damaged and was built again: {error}"
+
+
+def remember(cache: Path, key: str, prepared_digest: str) -> None:
+    """Notes under which key prepared data can be found again."""
+    entry = cache / "index" / f"{key}.json"
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    draft = entry.with_suffix(".draft")
+    _write_text(draft, json.dumps({"prepared": prepared_digest}))
+    os.replace(draft, entry)
+
+
+def _arrays(part: Part, tasks: tuple[TaskInfo, ...]) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {
+        "numeric": part.numeric, "codes": part.codes, "ids": part.ids,
+        **{f"target{i}": part.targets[task.name] for i, task in enumerate(tasks)},
+    }  # fmt: skip
+    if part.groups is not None:
+        arrays["groups"] = part.groups
+    return arrays
+
+
+def _document(prepared: Prepared, sizes: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "format": FORMAT_VERSION,
+        "data_digest": prepared.data_digest,
+        "prepared_digest": prepared.prepared_digest,
+        "encoder": prepared.encoder.to_json(),
+        "tasks": [task.to_json() for task in prepared.tasks],
+        "report": asdict(prepared.report),
+        "files": dict(sizes),
+    }
+
+
+def _restore(folder: Path, document: Mapping[str, Any]) -> Prepared:
+    tasks = tuple(TaskInfo.from_json(task) for task in document["tasks"])
+    report = PrepareReport(**document["report"])
+    return Prepared(
+        parts={name: _restore_part(folder, name, tasks, document["files"]) for name in PARTS},
+        encoder=Encoder.from_json(document["encoder"]),
+        tasks=tasks,
+        data_digest=document["data_digest"],
+        prepared_digest=document["prepared_digest"],
+        report=replace(report, warnings=tuple(report.warnings)),
+        folder=folder,
+    )
+
+
+def _restore_part(
+    folder: Path, name: str, tasks: tuple[TaskInfo, ...], files: Mapping[str, int]
+) -> Part:
+    def array(key: str) -> NDArray[Any]:
+        return _map(folder / f"{name}.{key}.npy")
+
+    return Part(
+        numeric=array("numeric"),
+        codes=array("codes"),
+        targets={task.name: array(f"target{i}") for i, task in enumerate(tasks)},
+        ids=array("ids"),
+        groups=array("groups") if f"{name}.groups.npy" in files else None,
+    )
+
+
+def _map(path: Path) -> NDArray[Any]:
+    found: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+    return found
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> int:
+    with path.open("wb") as stream:
+        np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+        return stream.tell()
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders; a rename there is durable by itself
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        open_prepared(folder)
+    except DataError:
+        return False
+    return True

@@ -1,0 +1,117 @@
+"""Which columns are inputs, and what each holds: numbers, categories, or yes and no."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+
+from pipeline.data.encoding import FALSE_WORDS, TRUE_WORDS, as_text, parse_numbers
+from pipeline.study.spec import StudySpec
+
+ColumnType = Literal["numeric", "categorical", "boolean"]
+
+MAX_CATEGORIES = 1000
+LONG_TEXT = 50  # characters of the middle value: longer ones are sentences, not names
+
+_WORDS = (TRUE_WORDS | FALSE_WORDS) - {"0", "1"}  # 0 and 1 alone are numbers
+
+
+def role_columns(spec: StudySpec) -> dict[str, str]:
+    """Returns the columns that are no inputs, each with its role."""
+    roles: dict[str, str] = {}
+    for task_name, task in spec.tasks.items():
+        if task.per is not None:
+            roles[task.per] = f"per of task `{task_name}`"
+        for column in [task.target] if isinstance(task.target, str) else task.target:
+            roles[column] = f"target of task `{task_name}`"
+    for name, source in spec.sources.items():
+        split = spec.split_of(name)
+        named = {"id": source.id, "split": split.column, "group": split.group, "time": split.time}
+        roles.update({column: role for role, column in named.items() if column is not None})
+        roles.update(dict.fromkeys(source.drop, "drop"))
+    return roles
+
+
+def input_columns(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Returns the columns of any source that have no other role, in their order."""
+    roles = role_columns(spec)
+    names = dict.fromkeys(str(name) for frame in frames.values() for name in frame.columns)
+    return [name for name in names if name not in roles]
+
+
+def listed_types(spec: StudySpec) -> dict[str, ColumnType]:
+    """Returns the columns whose type the study file gives."""
+    types: dict[str, ColumnType] = {}
+    for source in spec.sources.values():
+        types.update(dict.fromkeys(source.numeric, "numeric"))
+        types.update(dict.fromkeys(source.categorical, "categorical"))
+        types.update(dict.fromkeys(source.boolean, "boolean"))
+    return types
+
+
+def type_columns(
+    train: pd.DataFrame, names: Sequence[str], listed: Mapping[str, ColumnType]
+) -> tuple[dict[str, ColumnType], dict[str, str]]:
+    """Decides from the train rows what each input column holds.
+
+    Args:
+        train: Train rows.
+        names: Input columns.
+        listed: Types given in the study file, which hold whatever a column looks like.
+
+    Returns:
+        Type of each column that is kept, and the reason for each one that is left out.
+    """
+    types: dict[str, ColumnType] = {}
+    left_out = {}
+    for name in names:
+        reason = _useless(train[name])
+        found = listed.get(name)
+        if not reason and found is None:
+            found, reason = _guess(train[name])
+        if reason or found is None:
+            left_out[name] = reason
+        else:
+            types[name] = found
+    return types, left_out
+
+
+def _useless(values: "pd.Series[Any]") -> str:
+    text = as_text(values)
+    missing = pd.isna(text)
+    if missing.all():
+        return "it is empty in the train rows."
+    if not missing.any() and len(pd.unique(text)) == 1:
+        return f"it is {text[0]!r} in every train row."
+    return ""
+
+
+def _guess(values: "pd.Series[Any]") -> tuple[ColumnType | None, str]:
+    if values.dtype.kind == "b":
+        return "boolean", ""
+    if values.dtype.kind in "iuf":
+        return "numeric", ""
+    if values.dtype.kind in "mM":
+        return None, "it holds times. Name it under `split.time` or `drop`, or give numbers."
+    if any(isinstance(value, list | dict) or hasattr(value, "shape") for value in values.head(100)):
+        return None, "it holds lists. Name it under `drop`, or give a column for each entry."
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return "categorical", ""
+    text = pd.Series(as_text(values)).dropna()
+    if text.str.strip().str.lower().isin(_WORDS).all():
+        return "boolean", ""
+    if not parse_numbers(values)[1].any():
+        return "numeric", ""
+    return _guess_text(text)
+
+
+def _guess_text(text: "pd.Series[str]") -> tuple[ColumnType | None, str]:
+    n_distinct = text.nunique()
+    if n_distinct > len(text) / 2 and text.str.len().median() > LONG_TEXT:
+        return None, "it looks like free text, which tables do not read. Name it under `drop`."
+    if n_distinct == len(text):
+        return None, (
+            "it looks like an id: every train row has a text of its own. "
+            "Name it under `id`, `drop` or `categorical`."
+        )
+    return "categorical", ""

@@ -1,0 +1,209 @@
+"""A first study file for a table: the text that `mtl init` writes."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.data.columns import type_columns
+from pipeline.data.encoding import as_text, parse_numbers
+from pipeline.data.prepared import PARTS
+from pipeline.data.screening import counting_columns
+from pipeline.data.sources import read_source
+from pipeline.errors import Fault, StudyError, near_miss
+from pipeline.study.catalogue import names
+from pipeline.study.spec import SourceSpec
+
+_MOST_CLASSES = 20  # integers with more values are numbers rather than labels
+_SEPARATORS = (";", "|", ",", " ")
+
+_SETTINGS = """\
+# A range may stand wherever a value may: {low, high, log, step} or {choices: [...]}.
+model: {sharing: shared_bottom, layers: [64, 64], activation: relu, dropout: {low: 0.0, high: 0.5}}
+weights: {strategy: fixed, low: 0.1, high: 10}   # each task's weight to the first one's
+train:
+  optimizer: adamw
+  lr: {low: 1.0e-4, high: 1.0e-2, log: true}
+  weight_decay: {low: 1.0e-6, high: 1.0e-1, log: true}
+  epochs: 30
+  batch_size: 256
+  patience: 5                # epochs without a better valid score before a trial stops
+search: {trials: 64, keep: 3}"""
+
+
+@dataclass(frozen=True)
+class _Target:
+    column: str
+    kind: str
+    separator: str | None = None
+
+
+def draft_study(
+    table: Path, targets: Sequence[str], name: str | None = None, folder: Path | None = None
+) -> str:
+    """Looks at a table and writes a commented study file that passes `mtl check`.
+
+    Args:
+        table: A CSV, TSV, JSON Lines or Parquet file.
+        targets: `COLUMN` or `COLUMN:KIND`, one a task.
+        name: Name of the study; the file's where it is not given.
+        folder: Where the study file will stand, which the table's path is written from; the
+            working directory where it is not given.
+
+    Returns:
+        The text of the study file.
+
+    Raises:
+        DataError: The table cannot be read.
+        StudyError: A target is no column, or its kind is unknown or cannot be guessed.
+    """
+    frame = read_source("table", SourceSpec(path=str(table.resolve())), Path(), None)
+    found = _targets(frame, targets)
+    split = _ready_made(frame, {target.column for target in found})
+    tasks = _task_names(found)
+    study = _identifier(name or table.name.split(".")[0], "study", "A-Za-z0-9_-")
+    path = os.path.relpath(table.resolve(), (folder or Path()).resolve())
+    lines = [
+        f"name: {json.dumps(study)}",
+        "seed: 0",
+        "sources:",
+        "  table:",
+        f"    path: {_quoted(path)}",
+        '    about: ""                # where the table comes from: told when it is missing',
+        *_drop_lines(frame, [*(target.column for target in found), *([split] if split else [])]),
+        "tasks:",
+        *(_task_line(task, target, frame) for task, target in tasks.items()),
+        _split_line(split, tasks),
+        _SETTINGS,
+        f"promote: {{model: {json.dumps(study)}, alias: champion}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _targets(frame: pd.DataFrame, texts: Sequence[str]) -> list[_Target]:
+    known = [str(column) for column in frame]
+    if not texts:
+        hint = f"Columns: {', '.join(known)}."
+        raise StudyError([Fault("--target", "must name a column", hint=hint)], "The command")
+    found: list[_Target] = []
+    faults = []
+    for text in texts:
+        target = _target(frame, text)
+        if isinstance(target, Fault):
+            faults.append(target)
+        elif target.column in {other.column for other in found}:
+            faults.append(Fault("--target", "must not repeat a column", target.column))
+        else:
+            found.append(target)
+    if faults:
+        raise StudyError(faults, "The command")
+    return found
+
+
+def _target(frame: pd.DataFrame, text: str) -> _Target | Fault:
+    known = [str(column) for column in frame]
+    column, kind = text, ""
+    if column not in known and ":" in text:
+        column, _, kind = text.rpartition(":")
+    if column not in known:
+        return Fault("--target", "is no column of the table", column, near_miss(column, known))
+    if kind and kind not in names("kind"):
+        return Fault("--target", "names an unknown kind", kind, near_miss(kind, names("kind")))
+    kind = kind or _guess_kind(frame[column])
+    if not kind:
+        rule = "must name a column of at least two labels, or of numbers"
+        return Fault("--target", rule, column, "Give the kind: `--target COLUMN:KIND`.")
+    if kind != "multilabel":
+        return _Target(column, kind)
+    cells = "".join(str(value) for value in set(as_text(frame[column])) - {None})
+    separator = next((mark for mark in _SEPARATORS if mark in cells), None)
+    if separator is None:
+        return Fault("--target", "must hold several labels a cell for `multilabel`", column,
+                     "List 0/1 columns under `target` in the study file.")  # fmt: skip
+    return _Target(column, kind, separator)
+
+
+def _guess_kind(values: "pd.Series[Any]") -> str:
+    text = pd.Series(as_text(values)).dropna()
+    n_labels = text.nunique()
+    if n_labels < 2:
+        return ""
+    if n_labels == 2:
+        return "binary"
+    numbers, bad = parse_numbers(values)
+    if bad.any():
+        return "multiclass" if n_labels <= len(text) / 2 else ""
+    whole = bool((pd.Series(numbers).dropna() % 1 == 0).all())
+    return "multiclass" if whole and n_labels <= min(_MOST_CLASSES, len(text) / 5) else "regression"
+
+
+def _ready_made(frame: pd.DataFrame, targets: set[str]) -> str | None:
+    """Returns a column named split that holds the parts, train and test among them."""
+    for column in frame.columns:
+        if str(column).lower() == "split" and column not in targets:
+            found = set(as_text(frame[column]))
+            if {"train", "test"} <= found <= set(PARTS):
+                return str(column)
+    return None
+
+
+def _drop_lines(frame: pd.DataFrame, others: Sequence[str]) -> list[str]:
+    inputs = [str(column) for column in frame if column not in others]
+    types, left_out = type_columns(frame, inputs, {})
+    reasons = {**dict.fromkeys(counting_columns(frame, list(types)), "it counts the rows."),
+               **left_out}  # fmt: skip
+    if not reasons:
+        return ["    drop: []                 # columns that are no inputs"]
+    lines = ["    drop:"]
+    for column, reason in reasons.items():
+        # A value of the table may stand in the reason: keep the comment on its line.
+        comment = " ".join(reason.split(". ")[0].rstrip(".").split())
+        lines.append(f"      - {_quoted(column)}   # {comment}")
+    return lines
+
+
+def _task_names(targets: Sequence[_Target]) -> dict[str, _Target]:
+    named: dict[str, _Target] = {}
+    for target in targets:
+        base = _identifier(target.column, "task", "A-Za-z0-9_")
+        taken = sum(1 for other in named if other == base or other.startswith(f"{base}_again"))
+        named[base if not taken else f"{base}_again{taken}"] = target
+    return named
+
+
+def _task_line(task: str, target: _Target, frame: pd.DataFrame) -> str:
+    settings = [f"kind: {target.kind}", f"target: {_quoted(target.column)}"]
+    if target.separator is not None:
+        settings.append(f"separator: {_quoted(target.separator)}")
+    n_labelled = int((~pd.isna(as_text(frame[target.column]))).sum())
+    comment = f"{n_labelled:,} of {len(frame):,} rows labelled"
+    return f"  {_quoted(task)}: {{{', '.join(settings)}}}   # {comment}"
+
+
+def _split_line(split: str | None, tasks: dict[str, _Target]) -> str:
+    if split is not None:
+        return f"split: {{column: {_quoted(split)}, valid: 0.1}}"
+    labels = [name for name, target in tasks.items() if target.kind in ("binary", "multiclass")]
+    strata = f", stratify: {_quoted(labels[0])}" if labels else ""
+    return (
+        "# Rows of one person or place belong together: then write `group: COLUMN` instead.\n"
+        f"split: {{train: 0.8, valid: 0.1, test: 0.1{strata}}}"
+    )
+
+
+def _identifier(text: str, fallback: str, allowed: str) -> str:
+    cleaned = re.sub(f"[^{allowed}]+", "_", text).strip("_-")
+    if not re.match("[A-Za-z]", cleaned):
+        cleaned = f"{fallback}_{cleaned}".rstrip("_")
+    return cleaned[:60]
+
+
+def _quoted(text: str) -> str:
+    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", text)
+    words = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
+    return text if plain and text.lower() not in words else json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,80 @@
+"""Prepared data: what training and evaluation read, in memory or mapped from the cache."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.encoding import Encoder
+from pipeline.tasks.base import TaskInfo
+
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one part of the split.
+
+    Attributes:
+        numeric: (N, D) float32, standardised on train; missing-value indicators among them.
+        codes: (N, C) int32 category codes; 0 stands for unseen.
+        targets: Task name to (N,) or (N, L) float32, NaN where a label is missing.
+        ids: (N,) fixed-width ASCII bytes: the row's id or a hash of its content.
+        groups: (N,) int64 group number where the split is grouped, else None.
+    """
+
+    numeric: NDArray[np.float32]
+    codes: NDArray[np.int32]
+    targets: Mapping[str, NDArray[np.float32]]
+    ids: NDArray[np.bytes_]
+    groups: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return int(self.numeric.shape[0])
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What preparing found, for people.
+
+    Attributes:
+        n_rows: Rows of each part, after `duplicates: drop`.
+        duplicates: For each pair such as "train/test", the rows of the second part whose inputs
+            also stand in the first, before any was dropped.
+        dropped: Rows dropped because of that.
+        warnings: Sentences: columns that look like an id or a copy of a target, ...
+        sources: Source name to what identifies its content: `path` (a list), `n_rows`, `sha256`
+            of the whole content, `columns`.
+    """
+
+    n_rows: Mapping[str, int]
+    duplicates: Mapping[str, int]
+    dropped: int
+    warnings: tuple[str, ...]
+    sources: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Stage 1's result.
+
+    Attributes:
+        parts: `train`, `valid`, `test`.
+        encoder: How raw columns become inputs; fitted on train.
+        tasks: In the order of the study file.
+        data_digest: Of row ids, labels and split: what may be compared.
+        prepared_digest: Of that and the settings that shape the arrays: names the cache.
+        report: What preparing found.
+        folder: The cache folder; workers open it by path. None only in tests.
+    """
+
+    parts: Mapping[str, Part]
+    encoder: Encoder
+    tasks: tuple[TaskInfo, ...]
+    data_digest: str
+    prepared_digest: str
+    report: PrepareReport
+    folder: Path | None = None

@@ -1,0 +1,215 @@
+"""One file to one table: CSV, TSV, JSON Lines and Parquet, plain or gzipped."""
+
+import csv
+import gzip
+import io
+import itertools
+import json
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TextIO
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import DataError
+
+_DELIMITERS = (",", ";", "\t", "|")
+_SHOWN = {"\t": "tab"}
+_LONGEST_FIELD = 1 << 27  # bytes; the csv module's own limit of 131,072 is below a long document
+
+
+def read_table(
+    path: Path, delimiter: str | None = None, n_rows: int | None = None, text: str | None = None
+) -> pd.DataFrame:
+    """Reads one file by its extension.
+
+    Args:
+        path: A `.csv`, `.tsv`, `.jsonl` or `.parquet` file, or one of them with `.gz` after it.
+        delimiter: Column separator of a CSV file; found out where it is not given.
+        n_rows: Rows of the head that are wanted; all by default.
+        text: Column to keep as text, such as an id with leading zeros.
+
+    Raises:
+        DataError: The file cannot be read as what its name says; the row is named.
+    """
+    kind = _kind(path)
+    try:
+        if kind == "parquet":
+            frame = _read_parquet(path, n_rows)
+        elif kind == "jsonl":
+            frame = _read_json_lines(path, n_rows)
+        else:
+            frame = _read_csv(path, "\t" if kind == "tsv" and not delimiter else delimiter, n_rows,
+                              text)  # fmt: skip
+    except (OSError, EOFError, zlib.error, pa.ArrowInvalid) as error:
+        raise DataError(f"{path} cannot be read: {error}.") from error
+    if not frame.columns.is_unique:
+        raise _doubled(path, list(frame.columns))
+    return frame
+
+
+def _kind(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    known = {".csv": "csv", ".txt": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl",
+             ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}  # fmt: skip
+    if not suffixes or suffixes[-1] not in known:
+        raise DataError(
+            f"{path} has no known kind. Its name must end in {', '.join(known)}, or one of them "
+            "and .gz."
+        )
+    return known[suffixes[-1]]
+
+
+def _open_bytes(path: Path) -> IO[bytes]:
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return path.open("rb")
+
+
+@contextmanager
+def _open_text(path: Path) -> Iterator[TextIO]:
+    with (
+        _open_bytes(path) as stream,
+        io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text,
+    ):
+        yield text
+
+
+def _read_csv(
+    path: Path, delimiter: str | None, n_rows: int | None, text: str | None
+) -> pd.DataFrame:
+    header, delimiter = _header(path, delimiter)
+    try:
+        with warnings.catch_warnings(), _open_bytes(path) as stream:
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                stream, sep=delimiter, encoding="utf-8-sig", nrows=n_rows, index_col=False,
+                low_memory=False, dtype={text: "str"} if text in header else None,
+            )  # fmt: skip
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
+        _find_bad_row(path, delimiter, n_rows)
+        raise DataError(f"{path} cannot be read as CSV: {error}") from error
+    # pandas fills a short row with missing values, which then end in the last column.
+    if len(frame) and frame.iloc[:, -1].isna().any():
+        _find_bad_row(path, delimiter, n_rows)
+    return frame
+
+
+def _header(path: Path, delimiter: str | None) -> tuple[list[str], str]:
+    csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        with _open_text(path) as text:
+            line = text.readline()
+    except UnicodeDecodeError:
+        _find_bad_row(path, delimiter or ",", n_rows=None)
+        raise
+    if not line.strip():
+        raise DataError(f"{path} is empty. It must begin with a row of column names.")
+    counts = {found: len(next(csv.reader([line], delimiter=found))) for found in _DELIMITERS}
+    best = max(counts, key=lambda found: counts[found])
+    delimiter = delimiter or best
+    header = [name.strip("\r\n") for name in next(csv.reader([line], delimiter=delimiter))]
+    if len(header) == 1 and counts[best] > 1:
+        raise DataError(
+            f"{path} has one column, named {header[0][:80]!r}, when it is split at "
+            f"{_SHOWN.get(delimiter, delimiter)!r}. Give `delimiter: {json.dumps(best)}`."
+        )
+    if len(set(header)) < len(header):
+        raise _doubled(path, header)
+    return header, delimiter
+
+
+def _doubled(path: Path, names: list[str]) -> DataError:
+    doubled = [str(name) for name, count in Counter(names).items() if count > 1]
+    return DataError(
+        f"{path} has two columns with one name: {', '.join(doubled)}. Rename or remove one."
+    )
+
+
+def _find_bad_row(path: Path, delimiter: str, n_rows: int | None) -> None:
+    """Raises on the first row that is no UTF-8 or has too few or too many fields."""
+    _check_encoding(path)
+    with _open_text(path) as text:
+        rows = csv.reader(text, delimiter=delimiter)
+        width = len(next(rows))
+        for number, row in enumerate(rows, start=1):
+            if n_rows is not None and number > n_rows:
+                return
+            if row and len(row) != width:
+                raise DataError(
+                    f"{path}, row {number} (line {rows.line_num}) has {len(row)} fields where the "
+                    f"header has {width}. Quote values that contain "
+                    f"{_SHOWN.get(delimiter, delimiter)!r}, or give `delimiter`."
+                )
+
+
+def _check_encoding(path: Path) -> None:
+    with _open_bytes(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{path}, line {number} is not UTF-8 (byte {error.start + 1}: "
+                    f"{line[error.start : error.start + 1]!r}). Save the file as UTF-8."
+                ) from error
+
+
+def _read_json_lines(path: Path, n_rows: int | None) -> pd.DataFrame:
+    records: list[dict[str, object]] = []
+    try:
+        with _open_text(path) as text:
+            for number, line in enumerate(text, start=1):
+                if n_rows is not None and len(records) == n_rows:
+                    break
+                if line.strip():
+                    records.append(_record(path, number, line))
+    except UnicodeDecodeError:
+        _check_encoding(path)
+        raise
+    return pd.DataFrame.from_records(records)
+
+
+def _record(path: Path, number: int, line: str) -> dict[str, object]:
+    try:
+        record = json.loads(line, object_pairs_hook=_unique_keys(path, number))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {number} is not JSON: {error}.") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{path}, line {number} must be a JSON object. Found {line.strip()[:60]}.")
+    return record
+
+
+def _unique_keys(path: Path, number: int) -> Callable[[list[tuple[str, object]]], object]:
+    def build(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        record = dict(pairs)
+        if len(record) < len(pairs):
+            raise DataError(f"{path}, line {number} has a key twice: {[key for key, _ in pairs]}.")
+        return record
+
+    return build
+
+
+def _read_parquet(path: Path, n_rows: int | None) -> pd.DataFrame:
+    gzipped = path.suffix.lower() == ".gz"  # Parquet is read from its end: unpack it whole
+    with pq.ParquetFile(
+        io.BytesIO(gzip.decompress(path.read_bytes())) if gzipped else path
+    ) as file:
+        if n_rows is None:
+            table = file.read()
+        else:
+            head = itertools.islice(file.iter_batches(batch_size=max(n_rows, 1)), 1)
+            table = pa.Table.from_batches(list(head), schema=file.schema_arrow)
+    if len(set(table.column_names)) < len(table.column_names):
+        raise _doubled(path, table.column_names)
+    frame: pd.DataFrame = table.to_pandas()
+    named = [name for name in frame.index.names if name is not None]
+    return frame.reset_index(level=named) if named else frame

@@ -1,0 +1,109 @@
+"""The rows of the sources: what names them, their part of the split, their groups."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.data.encoding import as_text
+from pipeline.data.hashing import Hashes, digest, row_hashes, value_hashes
+from pipeline.data.references import strata_columns
+from pipeline.data.splitting import split_rows
+from pipeline.errors import DataError
+from pipeline.study.spec import StudySpec
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """All rows of one source, after the split.
+
+    Attributes:
+        frame: (rows,) the raw columns.
+        parts: (rows,) part of each row.
+        ids: (rows,) id of each row.
+        groups: (rows,) hash of its group, or None.
+    """
+
+    frame: pd.DataFrame
+    parts: NDArray[np.str_]
+    ids: NDArray[np.bytes_]
+    groups: Hashes | None
+
+    def keep(self, kept: NDArray[np.bool_]) -> "SourceRows":
+        """Returns the rows that are marked."""
+        groups = None if self.groups is None else self.groups[kept]
+        frame = self.frame[kept].reset_index(drop=True)
+        return SourceRows(frame, self.parts[kept], self.ids[kept], groups)
+
+
+def split_source(spec: StudySpec, name: str, frame: pd.DataFrame) -> SourceRows:
+    """Names and splits the rows of one source.
+
+    Raises:
+        DataError: The id column does not name each row, or the split breaks a rule.
+    """
+    where = f"Source `{name}`"
+    split = spec.split_of(name)
+    id_column = spec.sources[name].id
+    keys = row_hashes(frame) if id_column is None else value_hashes(frame[id_column])
+    ids = _hash_ids(keys) if id_column is None else _own_ids(frame[id_column], where)
+    strata_names = strata_columns(spec, name)
+    strata = row_hashes(frame[strata_names]) if strata_names else None
+    parts = split_rows(frame, split, spec.seed, keys, strata, where)
+    groups = None if split.group is None else value_hashes(frame[split.group])
+    return SourceRows(frame, parts, ids, groups)
+
+
+def _hash_ids(keys: Hashes) -> NDArray[np.bytes_]:
+    return np.array([f"{key:016x}" for key in keys.tolist()], dtype="S16")
+
+
+def _own_ids(values: "pd.Series[Any]", where: str) -> NDArray[np.bytes_]:
+    texts = as_text(values)
+    missing = pd.isna(texts)
+    doubled = pd.Series(texts).duplicated().to_numpy() & ~missing
+    for wrong, found in ((missing, "none"), (doubled, "it twice")):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise DataError(
+                f"{where}: the id column `{values.name}` must name each row. "
+                f"Found {found} in row {row + 1}: {texts[row]!r} ({int(wrong.sum())} such rows). "
+                "Leave out `id` to name rows by their content."
+            )
+    plain = [text if text.isascii() and len(text) <= 64 else digest([text.encode()])
+             for text in texts]  # fmt: skip
+    return np.array(plain, dtype=np.bytes_)
+
+
+def join_inputs(rows: Mapping[str, SourceRows], names: list[str]) -> pd.DataFrame:
+    """Puts the sources' rows below each other; a column that a source lacks is missing there."""
+    frames = [found.frame for found in rows.values()]
+    if len(frames) == 1:
+        return frames[0][names]
+    # As objects: joining typed columns would make 3 of one source 3.0 beside a missing value.
+    whole = [frame.reindex(columns=names).astype(object) for frame in frames]
+    return pd.concat(whole, ignore_index=True).infer_objects()
+
+
+def all_parts(rows: Mapping[str, SourceRows]) -> NDArray[np.str_]:
+    """Returns the part of each row of all sources."""
+    return np.concatenate([found.parts for found in rows.values()])
+
+
+def group_numbers(rows: Mapping[str, SourceRows]) -> NDArray[np.int64] | None:
+    """Numbers the groups of all sources; a row of an ungrouped source is a group of its own."""
+    if all(found.groups is None for found in rows.values()):
+        return None
+    numbers: list[NDArray[np.int64]] = []
+    start = 0
+    for found in rows.values():
+        if found.groups is None:
+            own = np.arange(len(found.parts), dtype=np.int64)
+        else:
+            own = pd.factorize(found.groups)[0].astype(np.int64)
+        numbers.append(own + start)
+        start += int(own.max(initial=-1)) + 1
+    return np.concatenate(numbers)

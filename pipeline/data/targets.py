@@ -1,0 +1,136 @@
+"""Tasks: which rows each one has, its labels fitted on train and encoded everywhere."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.data.encoding import as_text
+from pipeline.data.prepared import PARTS
+from pipeline.data.references import target_columns
+from pipeline.errors import DataError
+from pipeline.study.catalogue import load
+from pipeline.study.spec import StudySpec
+from pipeline.tasks.base import TaskInfo, labelled
+from pipeline.tasks.labels import sort_labels
+from pipeline.tasks.registry import kind_of
+
+
+@dataclass(frozen=True)
+class TaskRows:
+    """A task and its rows.
+
+    Attributes:
+        name: Name of the task, `NAME:VALUE` for one made by `per`.
+        declared: Name in the study file.
+        source: Its source.
+        rows: (rows of the source,) whether a row belongs to the task.
+    """
+
+    name: str
+    declared: str
+    source: str
+    rows: NDArray[np.bool_]
+
+
+def expand_tasks(
+    spec: StudySpec,
+    frames: Mapping[str, pd.DataFrame],
+    parts: Mapping[str, NDArray[np.str_]],
+) -> list[TaskRows]:
+    """Makes one task of each, and of one with `per` one task per value in the train rows.
+
+    Args:
+        spec: The study.
+        frames: All rows of each source.
+        parts: Part of each row of each source.
+
+    Raises:
+        DataError: Two values of a `per` column give one name, or it has no values.
+    """
+    tasks = []
+    for name, task in spec.tasks.items():
+        source = spec.source_of(name)
+        frame = frames[source]
+        if task.per is None:
+            tasks.append(TaskRows(name, name, source, np.ones(len(frame), dtype=np.bool_)))
+        else:
+            values = as_text(frame[task.per])
+            tasks += _per_value(name, source, task.per, values, parts[source] == "train")
+    return tasks
+
+
+def _per_value(
+    name: str, source: str, per: str, values: NDArray[np.object_], train: NDArray[np.bool_]
+) -> list[TaskRows]:
+    found = sort_labels(str(value) for value in set(values[train]) - {None})
+    if not found:
+        raise DataError(f"Task `{name}`: the column `{per}` has no value in any train row.")
+    named: dict[str, str] = {}
+    for value in found:
+        task = f"{name}:{re.sub(r'[^A-Za-z0-9_.-]', '_', value)}"
+        if task in named:
+            raise DataError(
+                f"Task `{name}`: values of `{per}` must differ in letters, digits, `_`, `-` or "
+                f"`.`. Found {named[task]!r} and {value!r}. Rename one of them."
+            )
+        named[task] = value
+    return [TaskRows(task, name, source, values == value) for task, value in named.items()]
+
+
+def fit_tasks(
+    spec: StudySpec,
+    tasks: Sequence[TaskRows],
+    frames: Mapping[str, pd.DataFrame],
+    parts: Mapping[str, NDArray[np.str_]],
+) -> tuple[tuple[TaskInfo, ...], dict[str, NDArray[np.float32]]]:
+    """Fits each task's labels on its train rows and encodes all of them.
+
+    Returns:
+        The tasks; and task name to targets of all sources' rows, one source after the other:
+        (N,) or (N, L), NaN where the task has no label.
+
+    Raises:
+        DataError: Labels break a rule of their kind, or a part has none.
+    """
+    whole = np.concatenate([parts[source] for source in frames])
+    infos = []
+    targets = {}
+    for task in tasks:
+        declared = spec.tasks[task.declared]
+        labels = frames[task.source].loc[task.rows, target_columns(spec, task.declared)]
+        train = parts[task.source][task.rows] == "train"
+        info: TaskInfo = load("kind", declared.kind).fit(
+            task.name, task.declared, declared, labels[train]
+        )
+        own = kind_of(info).encode(labels)
+        target = np.full((len(whole), *own.shape[1:]), np.nan, dtype=np.float32)
+        target[_placed(task, frames)] = own
+        infos.append(replace(info, n_labelled=_count(task.name, target, whole)))
+        targets[task.name] = target
+    return tuple(infos), targets
+
+
+def _placed(task: TaskRows, frames: Mapping[str, pd.DataFrame]) -> NDArray[np.bool_]:
+    """Returns the task's rows among those of all sources."""
+    return np.concatenate(
+        [
+            task.rows if source == task.source else np.zeros(len(frame), dtype=np.bool_)
+            for source, frame in frames.items()
+        ]
+    )
+
+
+def _count(task: str, target: NDArray[np.float32], parts: NDArray[np.str_]) -> dict[str, int]:
+    present = labelled(target)
+    counts = {part: int((present & (parts == part)).sum()) for part in PARTS}
+    for part, n_labelled in counts.items():
+        if not n_labelled:
+            raise DataError(
+                f"Task `{task}` must have a labelled row in every part of the split. "
+                f"Found none in {part}. Give more labels, or a split with `stratify: {task}`."
+            )
+    return counts

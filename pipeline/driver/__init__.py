@@ -1,0 +1,1 @@
+"""The driver: asks Optuna, runs members through a backend, prunes, tells, resumes."""

@@ -1,0 +1,158 @@
+"""Where members run: a backend takes arrays of members and hands back epochs and results.
+
+A backend hides whether arrays train in this process, in local processes or elsewhere. It knows
+nothing of trials, stores or pruning.
+"""
+
+from __future__ import annotations
+
+import traceback
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from pipeline.data.prepared import Prepared
+from pipeline.training.loop import Answer, Epochs, train_epochs
+from pipeline.training.members import EpochResult, Member, Trained
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An array trained an epoch and waits for an answer."""
+
+    array: int
+    results: tuple[EpochResult, ...]
+
+
+@dataclass(frozen=True)
+class ArrayDone:
+    """An array ended."""
+
+    array: int
+    trained: tuple[Trained, ...]
+
+
+@dataclass(frozen=True)
+class ArrayFailed:
+    """An array raised an error; it runs no more."""
+
+    array: int
+    traceback: str
+
+
+@dataclass(frozen=True)
+class ArrayLost:
+    """The worker of an array died; it runs no more, and may be submitted again."""
+
+    array: int
+    reason: str
+
+
+Event = EpochDone | ArrayDone | ArrayFailed | ArrayLost
+
+
+class Backend(ABC):
+    """The contract of all backends (one contract test)."""
+
+    @abstractmethod
+    def submit(self, arrays: Mapping[int, Sequence[Member]]) -> None:
+        """Starts arrays, each under a number of the caller's choice.
+
+        They may run side by side, or interleaved epoch by epoch; every one of them reaches its
+        first epoch without the others having to end.
+        """
+
+    @abstractmethod
+    def receive(self) -> Event | None:
+        """Waits for the next event; returns None now and then so that the caller can look up."""
+
+    @abstractmethod
+    def answer(self, array: int, answer: Answer) -> None:
+        """Lets an array go on after an `EpochDone`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends everything at once; arrays that still run are abandoned."""
+
+
+class ArraySet:
+    """Arrays that one thread trains in turn, epoch by epoch; what every worker is made of."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._running: dict[int, Epochs] = {}
+        self._ready: deque[tuple[int, Answer | None]] = deque()
+
+    def add(self, array: int, members: Sequence[Member]) -> None:
+        """Takes an array on."""
+        self._running[array] = train_epochs(members, self._prepared)
+        self._ready.append((array, None))
+
+    def answer(self, array: int, answer: Answer) -> None:
+        """Lets an array go on."""
+        self._ready.append((array, answer))
+
+    @property
+    def can_step(self) -> bool:
+        """Whether some array need not wait for an answer."""
+        return bool(self._ready)
+
+    def step(self) -> Event:
+        """Trains the next epoch of the array whose turn it is."""
+        array, answer = self._ready.popleft()
+        epochs = self._running[array]
+        try:
+            results = next(epochs) if answer is None else epochs.send(answer)
+        except StopIteration as end:
+            del self._running[array]
+            return ArrayDone(array, tuple(end.value))
+        except Exception:
+            del self._running[array]
+            return ArrayFailed(array, traceback.format_exc())
+        return EpochDone(array, tuple(results))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Trains on one thread: results do not depend on the machine, and tiny steps run faster."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+class InProcess(Backend):
+    """Trains in the calling thread."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._arrays = ArraySet(prepared)
+
+    def submit(self, arrays: Mapping[int, Sequence[Member]]) -> None:
+        """Takes the arrays on; they train while `receive` is called."""
+        for array, members in arrays.items():
+            self._arrays.add(array, members)
+
+    def receive(self) -> Event | None:
+        """Trains one epoch of one array."""
+        if not self._arrays.can_step:
+            return None
+        with one_thread():
+            return self._arrays.step()
+
+    def answer(self, array: int, answer: Answer) -> None:
+        """Lets an array go on."""
+        self._arrays.answer(array, answer)
+
+    def close(self) -> None:
+        """Abandons what still runs."""
+        self._arrays = ArraySet(self._arrays._prepared)

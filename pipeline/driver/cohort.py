@@ -1,0 +1,164 @@
+"""One cohort through a backend: epochs gathered, rungs decided, losses of workers survived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pipeline.driver.backend import (
+    ArrayDone,
+    ArrayFailed,
+    ArrayLost,
+    Backend,
+    EpochDone,
+    Event,
+)
+from pipeline.driver.pruners import Curves, Pruner, Rung
+from pipeline.errors import Interrupted
+from pipeline.training.loop import Answer
+from pipeline.training.members import EpochResult, Member, Trained, arrays_of
+
+PATIENCE = 6
+"""What an array may cost before its members are tried alone: an error costs 3, a lost worker 1."""
+
+PATIENCE_ALONE = 3
+"""Likewise for a member alone, before it has failed."""
+
+
+class CohortRun:
+    """Runs the members of one cohort to their end.
+
+    Arrays train side by side. At a rung each waits until all have reached it or ended, so that a
+    decision sees the whole cohort; what was decided is remembered, and an array that has to
+    start again gets the same answers, hence the same results.
+
+    Args:
+        backend: Where members run.
+        members: Of the cohort.
+        population: Most members in one array.
+        pruner: Decides at rungs.
+        told: Curves of earlier cohorts' trials.
+        on_epochs: Sees each member's each epoch exactly once.
+        stopping: Asked between epochs; True ends the cohort with `Interrupted`.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        members: Sequence[Member],
+        population: int,
+        pruner: Pruner,
+        told: Curves,
+        on_epochs: Callable[[Sequence[EpochResult]], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._backend = backend
+        self._pruner = pruner
+        self._rungs = pruner.rungs()
+        self._told = told
+        self._on_epochs = on_epochs
+        self._stopping = stopping
+        self._arrays = dict(enumerate(arrays_of(members, population)))
+        self._patience = dict.fromkeys(self._arrays, PATIENCE)
+        self._alone: set[int] = set()
+        self._next_array = len(self._arrays)
+        self._numbers = [member.number for member in members]
+        self._waiting: dict[int, EpochDone] = {}
+        self._decided: dict[int, Answer] = {}
+        self._trained: dict[int, Trained] = {}
+        self.curves: dict[int, list[float]] = {number: [] for number in self._numbers}
+
+    def run(self) -> list[Trained]:
+        """Returns one result a member, in the order of the cohort.
+
+        Raises:
+            Interrupted: `stopping` said so; nothing of the cohort counts.
+        """
+        self._backend.submit(self._arrays)
+        while len(self._trained) < len(self._numbers):
+            event = self._backend.receive()
+            if self._stopping():
+                raise Interrupted("The cohort was stopped; it runs again when resumed.")
+            if event is not None:
+                self._take(event)
+        return [self._trained[number] for number in self._numbers]
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, EpochDone):
+            self._epoch_done(event)
+        elif isinstance(event, ArrayDone):
+            del self._arrays[event.array]
+            self._trained.update({result.number: result for result in event.trained})
+        elif isinstance(event, ArrayFailed):
+            self._retry(event.array, event.traceback, cost=3)
+        elif isinstance(event, ArrayLost):
+            self._retry(event.array, event.reason, cost=1)
+        self._decide_when_all_wait()
+
+    def _epoch_done(self, event: EpochDone) -> None:
+        fresh = [
+            result for result in event.results if result.epoch > len(self.curves[result.number])
+        ]
+        for result in fresh:
+            self.curves[result.number].append(result.score)
+        if fresh:
+            self._on_epochs(fresh)
+        epoch = event.results[0].epoch
+        if epoch not in self._rungs:
+            self._backend.answer(event.array, {})
+        elif epoch in self._decided:
+            self._answer(event, self._decided[epoch])
+        else:
+            self._waiting[event.array] = event
+
+    def _decide_when_all_wait(self) -> None:
+        """Decides the lowest rung once every array that still runs has reached a rung."""
+        while self._waiting and self._waiting.keys() == self._arrays.keys():
+            epoch = min(event.results[0].epoch for event in self._waiting.values())
+            here = [e for e in self._waiting.values() if e.results[0].epoch == epoch]
+            training = frozenset(
+                result.number for event in here for result in event.results if not result.last
+            )
+            own = {number: _finite(curve) for number, curve in self.curves.items()}
+            rung = Rung(epoch, self._told, own, training)
+            self._decided[epoch] = self._pruner.decide(rung)
+            for event in here:
+                del self._waiting[event.array]
+                self._answer(event, self._decided[epoch])
+
+    def _answer(self, event: EpochDone, decided: Answer) -> None:
+        numbers = {result.number for result in event.results}
+        mine = {number: stop for number, stop in decided.items() if number in numbers}
+        self._backend.answer(event.array, mine)
+
+    def _retry(self, array: int, reason: str, cost: int) -> None:
+        """Runs an array again, in the end each member alone to find the one at fault."""
+        members = self._arrays.pop(array)
+        self._waiting.pop(array, None)
+        patience = self._patience.pop(array) - cost
+        if patience > 0:
+            self._resubmit([members], patience, alone=array in self._alone)
+        elif array not in self._alone:
+            self._resubmit([[member] for member in members], PATIENCE_ALONE, alone=True)
+        else:
+            self._trained.update({member.number: _failed(member, reason) for member in members})
+
+    def _resubmit(self, groups: Sequence[list[Member]], patience: int, alone: bool) -> None:
+        again = dict(enumerate(groups, self._next_array))
+        self._next_array += len(groups)
+        self._arrays.update(again)
+        self._patience.update(dict.fromkeys(again, patience))
+        if alone:
+            self._alone.update(again)
+        self._backend.submit(again)
+
+
+def _finite(curve: Sequence[float]) -> list[float]:
+    """Returns a curve up to where its member diverged."""
+    return [score for score in curve if score == score]
+
+
+def _failed(member: Member, reason: str) -> Trained:
+    return Trained(
+        number=member.number, state="failed", reason=reason, epochs=0, best_epoch=0, score=None,
+        evaluation=None, parameters={}, tasks=(), n_parameters=0, seconds=0.0,
+    )  # fmt: skip

@@ -1,0 +1,229 @@
+"""Optuna: one study's trials in a journal file, asked and told in number order.
+
+Nothing of Optuna leaves this file but numbers, params and states.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from pipeline.errors import Fault, StudyError, near_miss
+from pipeline.study.ranges import AnyRange, Choices
+from pipeline.study.seeds import derive_seed
+from pipeline.study.spec import Params
+
+_ALIASES = {
+    "tpe": "TPESampler", "random": "RandomSampler", "cmaes": "CmaEsSampler", "gp": "GPSampler",
+    "qmc": "QMCSampler", "grid": "GridSampler", "nsgaii": "NSGAIISampler",
+    "nsgaiii": "NSGAIIISampler", "bruteforce": "BruteForceSampler",
+}  # fmt: skip
+
+# A quasi-random sequence is one sequence: all its trials must scramble it with the same seed.
+_ONE_SEED = {"QMCSampler", "GridSampler", "BruteForceSampler"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One trial as the journal holds it.
+
+    Attributes:
+        number: From 0.
+        params: Scalars by dotted path.
+        finished: Whether it was told.
+    """
+
+    number: int
+    params: Params
+    finished: bool
+
+
+class TrialJournal:
+    """The trials of one study.
+
+    The sampler is made anew for each trial from a hash of (study seed, trial number), so that a
+    study that was stopped and resumed asks for the same trials as one that ran straight through.
+
+    Args:
+        path: The journal file; the caller holds the study's lock.
+        name: Of the study.
+        seed: Of the study.
+        sampler: Any of Optuna's samplers by name.
+        ranges: What is searched.
+    """
+
+    def __init__(
+        self, path: Path, name: str, seed: int, sampler: str, ranges: Mapping[str, AnyRange]
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        _mend(path)
+        self._seed = seed
+        self._sampler = sampler
+        self._ranges = ranges
+        self._distributions = {key: distribution(found) for key, found in ranges.items()}
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        self._study = optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True,
+            sampler=make_sampler(sampler, seed, ranges), pruner=optuna.pruners.NopPruner(),
+        )  # fmt: skip
+
+    def asked(self) -> list[Asked]:
+        """Returns the trials that were asked, in number order."""
+        return [
+            Asked(trial.number, trial.params, trial.state.is_finished())
+            for trial in self._study.get_trials(deepcopy=False)
+            if trial.state != TrialState.WAITING
+        ]
+
+    def ask(self, number: int, first: Params | None = None) -> Asked:
+        """Asks for one trial, or adopts it where an earlier driver asked already.
+
+        Args:
+            number: The next number, or one that was asked before.
+            first: Values to use in place of the sampler's, for trial 0.
+        """
+        trials = self._study.get_trials(deepcopy=False)
+        self._study.sampler = make_sampler(
+            self._sampler, derive_seed(self._seed, number, "sampler"), self._ranges, self._seed
+        )
+        if number < len(trials) and trials[number].state.is_finished():
+            return Asked(number, trials[number].params, True)
+        if number < len(trials) and trials[number].state == TrialState.RUNNING:
+            adopted = optuna.trial.Trial(self._study, trials[number]._trial_id)
+            for name, found in self._distributions.items():
+                adopted._suggest(name, found)  # keeps what was already suggested
+            return Asked(number, adopted.params, False)
+        if first is not None and number == len(trials):
+            self._study.enqueue_trial(dict(first))
+        trial = self._study.ask(self._distributions)
+        assert trial.number == number  # cohorts are asked in number order under the lock
+        return Asked(number, trial.params, False)
+
+    def tell(self, number: int, state: str, score: float | None, epoch: int) -> None:
+        """Records how a trial ended; a trial that was told before is left as it is.
+
+        Args:
+            number: Of the trial.
+            state: `complete`, `pruned`, `diverged` or `failed`.
+            score: Its score; None where it has none.
+            epoch: Epoch of that score, for samplers that rank pruned trials by how far they got.
+        """
+        trial = self._study.get_trials(deepcopy=False)[number]
+        if trial.state.is_finished():
+            return
+        if state == "complete":
+            self._study.tell(number, score)
+        elif state == "failed":
+            self._study.tell(number, state=TrialState.FAIL)
+        else:
+            # A diverged trial is told as pruned: a failed one would be invisible to the sampler.
+            if score is not None and trial.last_step is None:
+                optuna.trial.Trial(self._study, trial._trial_id).report(score, epoch)
+            self._study.tell(number, state=TrialState.PRUNED)
+
+
+def distribution(found: AnyRange) -> BaseDistribution:
+    """Returns Optuna's form of a range."""
+    if isinstance(found, Choices):
+        return CategoricalDistribution(found.labels())
+    if found.integer:
+        step = 1 if found.step is None else int(found.step)
+        return IntDistribution(int(found.low), int(found.high), log=found.log, step=step)
+    return FloatDistribution(found.low, found.high, log=found.log, step=found.step)
+
+
+def sampler_class(name: str) -> str:
+    """Returns the name of Optuna's class for a sampler's name in a study file.
+
+    Raises:
+        StudyError: Optuna has no such sampler, or it cannot be made from a name alone.
+    """
+    known = {
+        found for found in optuna.samplers.__all__
+        if found.endswith("Sampler") and found not in ("BaseSampler", "PartialFixedSampler",
+                                                       "BaseGASampler")
+    }  # fmt: skip
+    found = _ALIASES.get(name, name)
+    if found not in known:
+        hint = near_miss(name, [*_ALIASES, *sorted(known)])
+        raise StudyError([Fault("search.sampler", "is none of Optuna's samplers", name, hint)])
+    return found
+
+
+def make_sampler(
+    name: str, seed: int, ranges: Mapping[str, AnyRange], study_seed: int | None = None
+) -> optuna.samplers.BaseSampler:
+    """Makes a sampler.
+
+    Args:
+        name: As in the study file.
+        seed: Of this trial.
+        ranges: What is searched; a grid needs them in advance.
+        study_seed: Of the study, for samplers whose trials form one sequence.
+
+    Raises:
+        StudyError: The name is unknown, a grid is asked over a range without steps, or a package
+            that the sampler needs is missing.
+    """
+    found = sampler_class(name)
+    if found in _ONE_SEED and study_seed is not None:
+        seed = derive_seed(study_seed, "sampler")
+    kind = getattr(optuna.samplers, found)
+    options: dict[str, Any] = {}
+    if "seed" in signature(kind).parameters:
+        options["seed"] = seed % 2**32  # numpy's limit
+    if found == "GridSampler":
+        options["search_space"] = {key: _grid(key, value) for key, value in ranges.items()}
+    if found in ("CmaEsSampler", "QMCSampler"):
+        options["warn_independent_sampling"] = False
+    try:
+        # Some samplers are still called experimental; the user asked for one by name.
+        with warnings.catch_warnings(
+            action="ignore", category=optuna.exceptions.ExperimentalWarning
+        ):
+            sampler: optuna.samplers.BaseSampler = kind(**options)
+    except ImportError as error:
+        rule = f"needs a package that is not installed: {error}"
+        raise StudyError([Fault("search.sampler", rule, name)]) from error
+    return sampler
+
+
+def _grid(key: str, found: AnyRange) -> list[Any]:
+    if isinstance(found, Choices):
+        return list(found.labels())
+    if found.step is None and not (found.integer and not found.log):
+        rule = "must have `step` or `choices` for the sampler `grid`"
+        raise StudyError([Fault(key, rule, str(found))])
+    step = 1.0 if found.step is None else found.step
+    n_values = int((found.high - found.low) / step + 1e-9) + 1
+    values = [found.low + index * step for index in range(n_values)]
+    return [int(value) for value in values] if found.integer else values
+
+
+def _mend(path: Path) -> None:
+    """Repairs what a killed driver left: a lock nobody holds, half a line at the end."""
+    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
+            os.fsync(file.fileno())

@@ -1,0 +1,140 @@
+"""A backend of local worker processes, one thread each."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from pipeline.driver.backend import (
+    ArrayLost,
+    Backend,
+    EpochDone,
+    Event,
+)
+from pipeline.driver.worker import work
+from pipeline.training.loop import Answer
+from pipeline.training.members import Member
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    arrays: dict[int, int] = field(default_factory=dict)  # array to its number of members
+
+    @property
+    def load(self) -> int:
+        return sum(self.arrays.values())
+
+
+class LocalProcesses(Backend):
+    """Trains in processes of this machine; a worker that dies is replaced.
+
+    Args:
+        prepared: Folder of the prepared data; workers map it by path.
+        n_workers: How many.
+    """
+
+    look_up_seconds = 0.2
+
+    def __init__(self, prepared: Path, n_workers: int) -> None:
+        self._prepared = prepared
+        self._context = _context()
+        self._workers = [self._start() for _ in range(n_workers)]
+        self._events: list[Event] = []
+
+    @property
+    def pids(self) -> list[int]:
+        """Process numbers of the workers."""
+        return [worker.process.pid or 0 for worker in self._workers]
+
+    def submit(self, arrays: Mapping[int, Sequence[Member]]) -> None:
+        """Gives each array, largest first, to the worker with the fewest members."""
+        for array, members in sorted(arrays.items(), key=lambda item: -len(item[1])):
+            worker = min(self._workers, key=lambda one: one.load)
+            worker.arrays[array] = len(members)
+            self._send(worker, ("add", array, list(members)))
+
+    def answer(self, array: int, answer: Answer) -> None:
+        """Lets an array go on."""
+        worker = self._worker_of(array)
+        if worker is not None:
+            self._send(worker, ("answer", array, dict(answer)))
+
+    def receive(self) -> Event | None:
+        """Returns the next event, or None after a short while without one."""
+        if not self._events:
+            self._collect()
+        return self._events.pop(0) if self._events else None
+
+    def close(self) -> None:
+        """Kills the workers: they hold nothing that must be saved."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.pipe.close()
+        self._workers = []
+
+    def _collect(self) -> None:
+        sources: list[Any] = []
+        for worker in self._workers:
+            sources += [worker.pipe, worker.process.sentinel]
+        ready = set(wait(sources, timeout=self.look_up_seconds))
+        for worker in list(self._workers):
+            if worker.pipe in ready or worker.process.sentinel in ready:
+                self._drain(worker)
+
+    def _drain(self, worker: _Worker) -> None:
+        """Reads what a worker sent; what it sent before it died is still there to read."""
+        try:
+            while worker.pipe.poll():
+                event: Event = worker.pipe.recv()
+                if not isinstance(event, EpochDone):
+                    worker.arrays.pop(event.array, None)
+                self._events.append(event)
+        except (EOFError, OSError):
+            self._bury(worker)
+            return
+        if not worker.process.is_alive() and not worker.pipe.poll():
+            self._bury(worker)
+
+    def _bury(self, worker: _Worker) -> None:
+        worker.process.join()
+        worker.pipe.close()
+        reason = f"its worker process ended with exit code {worker.process.exitcode}"
+        self._events += [ArrayLost(array, reason) for array in worker.arrays]
+        self._workers[self._workers.index(worker)] = self._start()
+
+    def _worker_of(self, array: int) -> _Worker | None:
+        return next((worker for worker in self._workers if array in worker.arrays), None)
+
+    def _send(self, worker: _Worker, message: tuple[str, int, Any]) -> None:
+        try:
+            worker.pipe.send(message)
+        except (BrokenPipeError, OSError):
+            return  # dead: found and told by the next `receive`
+
+    def _start(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(  # type: ignore[attr-defined]
+            target=work, args=(theirs, self._prepared), daemon=True
+        )
+        process.start()
+        theirs.close()  # else the end of the worker would not end the pipe
+        return _Worker(process, ours)
+
+
+def _context() -> BaseContext:
+    """Prefers a fork server that has imported torch once: a new worker then starts at once."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([work.__module__])
+        return context
+    return multiprocessing.get_context("spawn")

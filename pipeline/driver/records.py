@@ -1,0 +1,212 @@
+"""A study on disk: what it was launched with, its cohorts' outcomes, its best models.
+
+Every file is written whole or not at all, and before the journal is told: what the journal says
+is finished can always be shown. Only the driver that holds the study's lock writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.evaluation.evaluate import Evaluation
+from pipeline.serving.predictor import Predictor
+from pipeline.tasks.base import TaskInfo
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One finished trial.
+
+    Attributes:
+        number: From 0.
+        params: Scalars by dotted path.
+        weights: Loss weight of each task.
+        seed: Of its initial parameters.
+        state: complete, pruned, diverged or failed.
+        reason: Why it ended so.
+        score: Mean valid score at its best epoch; None where it has none.
+        evaluation: All metrics on valid; None unless complete.
+        curve: Valid score after each epoch.
+        epochs: Epochs trained.
+        best_epoch: Epoch whose parameters count.
+        n_parameters: Of its network.
+        seconds: From the start of its array to its end.
+        run_id: Of its MLflow run.
+        ended_ms: When it ended, in milliseconds since 1970: the time of its last metrics.
+        tasks: The tasks as this trial decodes them.
+    """
+
+    number: int
+    params: Mapping[str, Any]
+    weights: Mapping[str, float]
+    seed: int
+    state: str
+    reason: str
+    score: float | None
+    evaluation: Evaluation | None
+    curve: tuple[float, ...]
+    epochs: int
+    best_epoch: int
+    n_parameters: int
+    seconds: float
+    run_id: str
+    ended_ms: int
+    tasks: tuple[TaskInfo, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain JSON values."""
+        plain = {key: value for key, value in vars(self).items()}
+        plain["evaluation"] = self.evaluation.to_json() if self.evaluation else None
+        plain["tasks"] = [task.to_json() for task in self.tasks]
+        plain["params"], plain["weights"] = dict(self.params), dict(self.weights)
+        return plain
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> TrialRecord:
+        """Reads what `to_json` gave."""
+        values = dict(stored)
+        evaluation = stored["evaluation"]
+        values["evaluation"] = Evaluation.from_json(evaluation) if evaluation else None
+        values["tasks"] = tuple(TaskInfo.from_json(task) for task in stored["tasks"])
+        values["curve"] = tuple(stored["curve"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Trials that are asked together: numbers from `start` to below `stop`."""
+
+    start: int
+    stop: int
+
+    @property
+    def numbers(self) -> range:
+        """The trials' numbers."""
+        return range(self.start, self.stop)
+
+
+class StudyFolder:
+    """The files of one study in a store.
+
+    Args:
+        studies: The store's folder of studies.
+        name: Of the study.
+    """
+
+    def __init__(self, studies: Path, name: str) -> None:
+        self.name = name
+        self.path = studies / name
+        self.journal = studies / f"{name}.journal"
+        self._read: dict[Path, list[TrialRecord]] = {}  # an outcome is written once
+
+    def exists(self) -> bool:
+        """Whether anything of the study is here."""
+        return (self.path / "record.json").exists()
+
+    def record(self) -> dict[str, Any]:
+        """Returns what the study was launched with; empty before that."""
+        return read_json(self.path / "record.json") or {}
+
+    def save_record(self, record: Mapping[str, Any]) -> None:
+        """Replaces the record."""
+        write_json(self.path / "record.json", record)
+
+    def cohorts(self) -> list[Cohort]:
+        """Returns the cohorts that were begun, in order."""
+        return [Cohort(*bounds) for bounds in self.record().get("cohorts", [])]
+
+    def begin(self, cohort: Cohort) -> None:
+        """Notes a cohort before its first trial is asked: it runs whole, or again whole."""
+        record = self.record()
+        bounds = record.setdefault("cohorts", [])
+        if [cohort.start, cohort.stop] not in bounds:
+            bounds.append([cohort.start, cohort.stop])
+            self.save_record(record)
+
+    def outcome(self, cohort: Cohort) -> list[TrialRecord] | None:
+        """Returns how a cohort's trials ended; None until all have."""
+        path = self._outcome_path(cohort)
+        if path not in self._read:
+            stored = read_json(path)
+            if stored is None:
+                return None
+            self._read[path] = [TrialRecord.from_json(trial) for trial in stored]
+        return self._read[path]
+
+    def save_outcome(self, cohort: Cohort, trials: Iterable[TrialRecord]) -> None:
+        """Keeps how a cohort's trials ended."""
+        write_json(self._outcome_path(cohort), [trial.to_json() for trial in trials])
+
+    def trials(self) -> list[TrialRecord]:
+        """Returns all trials of finished cohorts, in number order."""
+        outcomes = (self.outcome(cohort) for cohort in self.cohorts())
+        return [trial for outcome in outcomes if outcome for trial in outcome]
+
+    def model_path(self, number: int) -> Path:
+        """Returns the folder of a trial's model."""
+        return self.path / "models" / f"trial-{number}"
+
+    def save_model(self, number: int, predictor: Predictor) -> None:
+        """Keeps a model."""
+        target = self.model_path(number)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.rmtree(temporary, ignore_errors=True)
+        predictor.save(temporary)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+
+    def load_model(self, number: int) -> Predictor | None:
+        """Returns a kept model; None where it was not kept."""
+        path = self.model_path(number)
+        return Predictor.load(path) if path.exists() else None
+
+    def models(self) -> list[int]:
+        """Returns the trials whose models are kept."""
+        found = (self.path / "models").glob("trial-*")
+        return sorted(int(path.name.removeprefix("trial-")) for path in found)
+
+    def drop_model(self, number: int) -> None:
+        """Deletes a model."""
+        shutil.rmtree(self.model_path(number), ignore_errors=True)
+
+    def archive(self, archived: str) -> None:
+        """Moves the study out of the way, under another name."""
+        if self.journal.exists():
+            self.journal.rename(self.journal.with_name(f"{archived}.journal"))
+        if self.path.exists():
+            self.path.rename(self.path.with_name(archived))
+        self._read.clear()
+
+    def _outcome_path(self, cohort: Cohort) -> Path:
+        return self.path / "cohorts" / f"{cohort.start:06d}-{cohort.stop:06d}.json"
+
+
+def best_trials(trials: Iterable[TrialRecord], count: int) -> list[TrialRecord]:
+    """Returns the complete trials with the highest scores; of equals the lower number first."""
+    complete = [t for t in trials if t.state == "complete" and t.score is not None]
+    return sorted(complete, key=lambda t: (-(t.score or 0.0), t.number))[:count]
+
+
+def read_json(path: Path) -> Any:
+    """Returns the values of a JSON file; None where there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(values, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

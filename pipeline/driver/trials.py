@@ -1,0 +1,156 @@
+"""From a trial's values to the member that trains it, and from its end to its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.data.prepared import Prepared
+from pipeline.driver.records import TrialRecord
+from pipeline.driver.resume import flat_settings
+from pipeline.serving.predictor import Predictor
+from pipeline.study.loading import Study
+from pipeline.study.seeds import derive_seed
+from pipeline.study.spec import Params
+from pipeline.tracking.records import TrialEnd, TrialStart, metric_name
+from pipeline.training.members import EpochResult, Member, Trained, architecture_of
+from pipeline.training.weighting import task_weights
+
+
+def initial_seed(study: Study, number: int) -> int:
+    """Returns the seed of a trial's initial parameters."""
+    return derive_seed(study.spec.seed, number, "initial")
+
+
+def make_member(
+    study: Study,
+    prepared: Prepared,
+    number: int,
+    params: Params,
+    seed: int | None = None,
+    weights: Sequence[float] | None = None,
+) -> Member:
+    """Makes the member that trains one choice of values.
+
+    Args:
+        study: The study.
+        prepared: Its data.
+        number: Names the member.
+        params: Scalars by dotted path; centres where one is missing.
+        seed: Of its initial parameters; the trial's own by default.
+        weights: Loss weights in place of the trial's own.
+    """
+    spec = study.at({**study.centre(), **params})
+    return Member(
+        number=number,
+        seed=initial_seed(study, number) if seed is None else seed,
+        stream=derive_seed(study.spec.seed, 0, "stream"),  # replicate 0: common to all trials
+        model=spec.model,
+        train=spec.train,
+        tasks=spec.tasks,
+        weights=tuple(weights or task_weights(spec.weights, prepared.tasks)),
+    )
+
+
+def make_predictor(member: Member, trained: Trained, prepared: Prepared) -> Predictor:
+    """Returns a trained member as an application sees it."""
+    return Predictor(
+        prepared.encoder, architecture_of(member, prepared), trained.tasks, trained.parameters
+    )
+
+
+def start_of(
+    member: Member, prepared: Prepared, params: Params, name: str, row: str | None = None
+) -> TrialStart:
+    """Returns what is tracked when a member starts: every resolved value."""
+    resolved = {
+        f"{section}.{key}": value
+        for section, part in (("model", member.model), ("train", member.train))
+        for key, value in flat_settings(asdict(part)).items()
+    }
+    return TrialStart(
+        number=member.number,
+        name=name,
+        params={**resolved, **params, **weight_params(member, prepared)},
+        seed=member.seed,
+        row=row,
+    )
+
+
+def weight_params(member: Member, prepared: Prepared) -> dict[str, float]:
+    """Returns the loss weights as params: `lambda.TASK`."""
+    return {f"lambda.{task}": weight for task, weight in weights_of(member, prepared).items()}
+
+
+def weights_of(member: Member, prepared: Prepared) -> dict[str, float]:
+    """Returns task to loss weight."""
+    names = [task.name for task in prepared.tasks]
+    return dict(zip(names, member.weights, strict=True))
+
+
+def epoch_metrics(result: EpochResult, prepared: Prepared) -> dict[str, float]:
+    """Returns what is tracked of an epoch: train losses, primary valid metrics, the score."""
+    losses = {metric_name("train", task, "loss"): v for task, v in result.losses.items()}
+    valid = {
+        metric_name("valid", task.name, task.metric): result.valid[task.name]
+        for task in prepared.tasks
+        if task.name in result.valid
+    }
+    score = {"score": result.score} if result.score == result.score else {}
+    return {**losses, **valid, **score}
+
+
+def make_record(
+    member: Member,
+    trained: Trained,
+    prepared: Prepared,
+    params: Mapping[str, Any],
+    curve: Sequence[float],
+    run_id: str,
+    ended_ms: int,
+) -> TrialRecord:
+    """Returns what is kept of a trial."""
+    return TrialRecord(
+        number=member.number,
+        params=dict(params),
+        weights=weights_of(member, prepared),
+        seed=member.seed,
+        state=trained.state,
+        reason=trained.reason,
+        score=trained.score,
+        evaluation=trained.evaluation,
+        curve=tuple(score for score in curve if score == score),
+        epochs=trained.epochs,
+        best_epoch=trained.best_epoch,
+        n_parameters=trained.n_parameters,
+        seconds=trained.seconds,
+        run_id=run_id,
+        ended_ms=ended_ms,
+        tasks=trained.tasks,
+    )
+
+
+def end_of(record: TrialRecord) -> TrialEnd:
+    """Returns what is tracked when a trial ends: all valid metrics of the kept parameters."""
+    metrics = {metric_name("weight", task): weight for task, weight in record.weights.items()}
+    if record.score is not None:
+        metrics["score"] = record.score
+    if record.evaluation is not None:
+        for task, values in record.evaluation.tasks.items():
+            metrics |= {metric_name("valid", task, name): v for name, v in values.items()}
+    state: Any = record.state
+    return TrialEnd(
+        state=state,
+        reason="" if state == "failed" else record.reason,
+        metrics=metrics,
+        step=record.epochs,
+        seconds={"train": record.seconds},
+        tags={
+            "epochs": str(record.epochs),
+            "best_epoch": str(record.best_epoch),
+            "n_parameters": str(record.n_parameters),
+        },
+        traceback=record.reason if state == "failed" else None,
+        timestamp_ms=record.ended_ms,
+    )

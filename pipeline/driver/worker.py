@@ -1,0 +1,41 @@
+"""What a worker process does: trains the arrays it is given, reports, never opens a store."""
+
+from __future__ import annotations
+
+import os
+import signal
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from pipeline.data.prepare import open_prepared
+from pipeline.driver.backend import ArraySet
+
+
+def work(pipe: Connection, prepared: Path) -> None:
+    """Serves one driver until it closes the pipe or dies.
+
+    Args:
+        pipe: Receives ("add", array, members) and ("answer", array, answer); sends events.
+        prepared: Folder of the prepared data.
+    """
+    # Ctrl-C reaches the whole process group: the driver decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    arrays = ArraySet(open_prepared(prepared))
+    try:
+        while True:
+            while pipe.poll(None if not arrays.can_step else 0):
+                _take(pipe, arrays)
+            pipe.send(arrays.step())
+    except (EOFError, OSError):
+        os._exit(0)  # the driver is gone: nobody is left to tell
+
+
+def _take(pipe: Connection, arrays: ArraySet) -> None:
+    verb, array, content = pipe.recv()
+    if verb == "add":
+        arrays.add(array, content)
+    else:
+        arrays.answer(array, content)

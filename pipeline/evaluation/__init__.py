@@ -1,0 +1,1 @@
+"""Predictions in; metrics, means, gains and intervals out."""

@@ -1,0 +1,1 @@
+"""Gates, registry and the record of each decision."""

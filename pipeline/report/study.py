@@ -1,0 +1,108 @@
+"""What is shown of a study file and its data; imports neither torch nor MLflow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from pipeline.study.catalogue import CATALOGUE
+from pipeline.study.loading import Study
+from pipeline.study.ranges import label
+
+if TYPE_CHECKING:
+    from pipeline.data.prepared import Prepared
+
+
+def study_lines(study: Study, notes: Sequence[str]) -> list[str]:
+    """Returns the tasks, what is searched, and a few sampled trials."""
+    spec = study.spec
+    lines = [f"{spec.name} is valid.", "", "Tasks:"]
+    for name, task in spec.tasks.items():
+        metric = task.metric or CATALOGUE["kind"][task.kind].metrics[0]
+        target = task.target if isinstance(task.target, str) else f"{len(task.target)} columns"
+        per = f", one for each {task.per}" if task.per else ""
+        lines.append(f"  {name}: {task.kind} of {target} in {spec.source_of(name)}, {metric}{per}")
+    lines += ["", f"Searched by {spec.search.sampler}, {spec.search.trials} trials:"]
+    lines += [f"  {path}: {found}" for path, found in study.ranges.items()] or ["  nothing"]
+    lines += ["", "Trial 0, and three that could follow:"]
+    for trial in (study.centre(), *sampled_trials(study, 3)):
+        lines.append("  " + ", ".join(f"{path}={_value(value)}" for path, value in trial.items()))
+    return [*lines, *(["", "Data:"] if notes else []), *(f"  {note}" for note in notes)]
+
+
+def sampled_trials(study: Study, count: int) -> list[dict[str, Any]]:
+    """Returns trials drawn at random from the ranges; the search asks Optuna instead."""
+    random = Random(study.spec.seed)
+    return [
+        {path: label(found.sample(random)) for path, found in study.ranges.items()}
+        for _ in range(count)
+    ]
+
+
+def prepared_json(prepared: Prepared) -> dict[str, Any]:
+    """Returns what preparing found."""
+    report = prepared.report
+    return {
+        "rows": dict(report.n_rows),
+        "tasks": {task.name: dict(task.n_labelled) for task in prepared.tasks},
+        "n_numeric": prepared.encoder.n_numeric,
+        "n_categorical": len(prepared.encoder.categorical),
+        "duplicates": dict(report.duplicates),
+        "dropped": report.dropped,
+        "warnings": list(report.warnings),
+        "data": prepared.data_digest,
+        "prepared": prepared.prepared_digest,
+    }
+
+
+def prepared_lines(prepared: Prepared) -> list[str]:
+    """Returns what preparing found, for people."""
+    found = prepared_json(prepared)
+    rows = ", ".join(f"{count} {part}" for part, count in found["rows"].items())
+    lines = [
+        f"Rows: {rows}",
+        f"Inputs: {found['n_numeric']} numbers, {found['n_categorical']} categories",
+    ]
+    for task, counts in found["tasks"].items():
+        labelled = ", ".join(f"{count} {part}" for part, count in counts.items())
+        lines.append(f"Labels of {task}: {labelled}")
+    for pair, count in found["duplicates"].items():
+        if count:
+            lines.append(f"Identical inputs in {pair}: {count} rows")
+    if found["dropped"]:
+        lines.append(f"Dropped for that: {found['dropped']} rows")
+    lines += [f"Note: {warning}" for warning in found["warnings"]]
+    return [*lines, f"Data {found['data']}, prepared {found['prepared']}"]
+
+
+def next_steps(file: Path, options: str, study: Study, tracking_uri: str) -> str:
+    """Returns the commands that follow a search."""
+    promote = study.spec.promote
+    return "\n".join(
+        [
+            "",
+            "Next:",
+            f"  mtl compare {file}{options}   # against equal weights, each task alone, baselines",
+            f"  mtl promote {file}{options}   # make the best trial "
+            f"{promote.model or study.spec.name}@{promote.alias}",
+            f"  mlflow ui --backend-store-uri '{tracking_uri}'   # look at every run",
+        ]
+    )
+
+
+def finite(values: Any) -> Any:
+    """Returns JSON values with null in place of numbers that are not finite."""
+    if isinstance(values, float) and not math.isfinite(values):
+        return None
+    if isinstance(values, Mapping):
+        return {key: finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [finite(value) for value in values]
+    return values
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

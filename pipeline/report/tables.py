@@ -1,0 +1,217 @@
+"""What is shown in the terminal and on the parent run's page: tables from recorded trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from pipeline.driver.records import TrialRecord, best_trials
+
+
+def trials_frame(trials: Sequence[TrialRecord]) -> pd.DataFrame:
+    """Returns a row for each trial: state, scores, epochs, time, values."""
+    rows = []
+    for trial in trials:
+        scores = trial.evaluation.scores if trial.evaluation else {}
+        rows.append(
+            {
+                "trial": trial.number,
+                "state": trial.state,
+                "score": trial.score,
+                **{f"score.{task}": value for task, value in scores.items()},
+                "epochs": trial.epochs,
+                "best_epoch": trial.best_epoch,
+                "seconds": round(trial.seconds, 3),
+                "reason": "" if trial.state == "failed" else trial.reason,
+                "run_id": trial.run_id,
+                **trial.params,
+                **{f"lambda.{task}": weight for task, weight in trial.weights.items()},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def trials_table(trials: Sequence[TrialRecord], most: int = 20) -> Table:
+    """Returns the best trials, then how the others ended."""
+    best = best_trials(trials, most)
+    shown = best or list(trials)[-most:]
+    tasks = list(shown[0].evaluation.scores) if shown and shown[0].evaluation else []
+    params = list(shown[0].params) if shown else []
+    table = Table(title=f"The best {len(best)} of {len(trials)} trials" if best else "Trials")
+    for name in ("trial", "score"):
+        table.add_column(name, justify="right")
+    for name in (*tasks, *map(_short, params)):
+        table.add_column(name, justify="right", overflow="fold")
+    for trial in shown:
+        scores = trial.evaluation.scores if trial.evaluation else {}
+        table.add_row(
+            f"#{trial.number}",
+            _number(trial.score),
+            *(_number(scores.get(task)) for task in tasks),
+            *(_value(trial.params[name]) for name in params),
+        )
+    return table
+
+
+def trial_table(trial: TrialRecord, name: str = "") -> Table:
+    """Returns everything that is known of one trial."""
+    table = Table(title=f"{name or f'Trial #{trial.number}'}: {trial.state}", show_header=False)
+    table.add_column("key")
+    table.add_column("value", overflow="fold")
+    facts = {
+        "why": trial.reason,
+        "score on valid": _number(trial.score),
+        "epochs": f"{trial.epochs}, best {trial.best_epoch}",
+        "parameters": f"{trial.n_parameters:,}",
+        "seconds": f"{trial.seconds:.1f}",
+        "MLflow run": trial.run_id,
+        **{name: _value(value) for name, value in trial.params.items()},
+        **{f"weight of {task}": f"{weight:.4g}" for task, weight in trial.weights.items()},
+    }
+    if trial.evaluation is not None:
+        for task, metrics in trial.evaluation.tasks.items():
+            facts |= {f"valid {task} {name}": _number(value) for name, value in metrics.items()}
+    for key, value in facts.items():
+        if value:
+            table.add_row(key, value)
+    return table
+
+
+def states_line(trials: Sequence[TrialRecord]) -> str:
+    """Returns how many trials ended how."""
+    counts = {state: sum(trial.state == state for trial in trials)
+              for state in ("complete", "pruned", "diverged", "failed")}  # fmt: skip
+    parts = [f"{count} {state}" for state, count in counts.items() if count or state == "complete"]
+    return ", ".join(parts)
+
+
+def search_lines(found: Mapping[str, Any]) -> list[str]:
+    """Returns how many trials a search has, and how long this launch took."""
+    counts = found["trials"]
+    diverged = f" ({counts['diverged']} diverged)" if counts["diverged"] else ""
+    total = counts["complete"] + counts["pruned"] + counts["failed"]
+    return [
+        f"{total} trials: {counts['complete']} complete, {counts['pruned']} pruned{diverged}, "
+        f"{counts['failed']} failed; {found['seconds']:.1f} s"
+    ]
+
+
+def evaluation_table(found: Mapping[str, Any]) -> Table:
+    """Returns every metric of one trial's model."""
+    table = Table(
+        title=f"Trial #{found['trial']} on {found['split']}: mean score {_number(found['mean'])}"
+    )
+    for name in ("task", "metric"):
+        table.add_column(name)
+    for name in ("value", "rows"):
+        table.add_column(name, justify="right")
+    for task, metrics in found["tasks"].items():
+        for name, value in metrics.items():
+            table.add_row(task, name, _number(value), str(found["n_rows"][task]))
+    return table
+
+
+def gates_table(decision: Mapping[str, Any]) -> Table:
+    """Returns the gates of a promotion."""
+    table = Table(title=f"{decision['model']}: {decision['decision']}")
+    table.add_column("gate")
+    table.add_column("passed")
+    table.add_column("value", justify="right")
+    table.add_column("threshold", justify="right")
+    for gate in decision["gates"]:
+        passed = "yes" if gate["passed"] else "no"
+        table.add_row(gate["name"], passed, _number(gate["value"]), _number(gate["threshold"]))
+    return table
+
+
+def comparison_table(document: Mapping[str, Any]) -> Table:
+    """Returns the rows of a comparison with each task's primary metric."""
+    primary = document["primary"]
+    table = Table(title=f"{document['study']} on {document['split']}")
+    table.add_column("row")
+    table.add_column("mean score", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for task, metric in primary.items():
+        table.add_column(f"{task}\n{metric}", justify="right")
+    table.add_column("budget", justify="right")
+    for row in document["rows"]:
+        low, high = row["interval"]
+        cells = (_number(row["tasks"][task].get(metric)) for task, metric in primary.items())
+        table.add_row(
+            row["name"], _number(row["mean"]), f"{_number(low)} to {_number(high)}",
+            *cells, budget_text(row["budget"]),
+            style="bold" if row["kind"] == "tuned" else None,
+        )  # fmt: skip
+    return table
+
+
+def comparison_notes(document: Mapping[str, Any]) -> list[str]:
+    """Returns what the table does not say: gains, verdicts, readings of test."""
+    notes = []
+    for task, gain in document["gains"].items():
+        notes.append(
+            f"{task}: gain over the same task alone {gain['gain']:+.4f} "
+            f"({gain['low']:+.4f} to {gain['high']:+.4f})"
+        )
+    if document["mean_gain"] is not None:
+        notes.append(
+            f"mean gain {document['mean_gain']:+.4f}, as a share of what is left above the constant"
+        )
+    if document["delta_m"] is not None:
+        notes.append(f"delta_m {document['delta_m']:+.2%} against each task alone")
+    elif document["delta_m_reason"]:
+        notes.append(f"delta_m is not given: {document['delta_m_reason']}")
+    neither = [task for task, verdict in document["verdicts"].items() if verdict == "neither"]
+    if neither:
+        notes.append(f"neither: no row beats the constant for {', '.join(neither)}")
+    others = [task for task, verdict in document["verdicts"].items() if verdict == "unclear"]
+    if others:
+        notes.append(
+            f"unclear whether sharing helped {', '.join(others)}: intervals cover the rows drawn, "
+            "and one seed a row cannot tell sharing from luck"
+        )
+    notes.append(f"test was read for {document['test_reads']} models of this study")
+    return notes
+
+
+def study_page(name: str, trials: Sequence[TrialRecord], state: str, runs_link: str) -> str:
+    """Returns the parent run's description in Markdown, the result in its first lines."""
+    best = best_trials(trials, 5)
+    if not best:
+        return f"Study **{name}** ({state}): no trial is complete yet. {states_line(trials)}."
+    top = best[0]
+    assert top.evaluation is not None  # it is complete
+    scores = ", ".join(f"{task} {_number(score)}" for task, score in top.evaluation.scores.items())
+    head = [
+        f"**{name}** ({state}): best trial **#{top.number}** with mean valid score "
+        f"**{_number(top.score)}** ({scores}).",
+        f"{len(trials)} trials: {states_line(trials)}. [Trials by score]({runs_link}).",
+    ]
+    tasks = list(top.evaluation.scores)
+    rows = ["| trial | score | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 2) + "|"]
+    for trial in best:
+        cells = [_number(trial.evaluation.scores[t]) if trial.evaluation else "" for t in tasks]
+        rows.append(f"| #{trial.number} | {_number(trial.score)} | " + " | ".join(cells) + " |")
+    return "\n\n".join([*head, "\n".join(rows)])
+
+
+def budget_text(budget: Mapping[str, int]) -> str:
+    """Returns what a row cost."""
+    epochs = f", {budget['member_epochs']} epochs" if budget["member_epochs"] else ""
+    return f"{budget['trials']} fit{'s' if budget['trials'] != 1 else ''}{epochs}"
+
+
+def _short(path: str) -> str:
+    """Returns a dotted path without the section's name."""
+    return path.replace("weights.values.", "weight ").removeprefix("train.").removeprefix("model.")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,117 @@
+"""A trained member as an application sees it: raw columns in, answers out.
+
+This module and all that it imports travel with a promoted model (see `bundle`), so they import
+numpy, pandas and torch only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from pipeline.data.encoding import Encoder
+from pipeline.models.build import Architecture, load_member
+from pipeline.tasks.base import TaskInfo
+from pipeline.tasks.registry import kind_of
+
+FORMAT = 1
+_MODEL_FILE = "model.json"
+_WEIGHTS_FILE = "weights.npz"
+_CHUNK = 4096  # rows at once: bounds the memory of a large table
+
+
+class Predictor:
+    """Answers for raw rows. Safe to use from several threads.
+
+    Attributes:
+        encoder: How raw columns become inputs.
+        architecture: Shape of the network.
+        tasks: In the order of the answer's columns.
+        parameters: Name to array, without the member axis.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        architecture: Architecture,
+        tasks: Sequence[TaskInfo],
+        parameters: Mapping[str, NDArray[Any]],
+    ) -> None:
+        self.encoder = encoder
+        self.architecture = architecture
+        self.tasks = tuple(tasks)
+        self.parameters = dict(parameters)
+        self._kinds = [kind_of(task) for task in self.tasks]
+        self._model = load_member(architecture, parameters)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Raw columns that a frame must have; others are ignored."""
+        return self.encoder.columns
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Answers for each row, whatever the number of rows, keeping the index.
+
+        Args:
+            frame: Raw columns; missing values and unseen categories are fine.
+
+        Returns:
+            Columns `TASK` and `TASK_proba_CLASS`.
+
+        Raises:
+            DataError: A column is missing or holds what cannot be read; it names the column.
+        """
+        starts = range(0, max(len(frame), 1), _CHUNK)
+        chunks = [self._answer(frame.iloc[start : start + _CHUNK]) for start in starts]
+        columns = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        return pd.DataFrame(columns, index=frame.index)
+
+    def _answer(self, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
+        numeric, codes = self.encoder.encode(rows)
+        with torch.no_grad():
+            outputs = self._model(torch.from_numpy(numeric), torch.from_numpy(codes))
+        answers: dict[str, NDArray[Any]] = {}
+        for kind in self._kinds:
+            # (1, B, width) -> (B, width); in float64 so that probabilities sum to 1.
+            answers |= kind.answer(outputs[kind.info.name][0].numpy().astype(np.float64))
+        return answers
+
+    def save(self, folder: Path) -> None:
+        """Writes model.json and weights.npz into a folder, which is made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        values = {
+            "format": FORMAT,
+            "encoder": self.encoder.to_json(),
+            "architecture": self.architecture.to_json(),
+            "tasks": [task.to_json() for task in self.tasks],
+        }
+        text = json.dumps(values, indent=1, allow_nan=False)
+        (folder / _MODEL_FILE).write_text(text, encoding="utf-8")
+        with (folder / _WEIGHTS_FILE).open("wb") as file:
+            np.savez(file, allow_pickle=False, **self.parameters)
+
+    @classmethod
+    def load(cls, folder: Path) -> Predictor:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: The files are of another format.
+        """
+        values = json.loads((folder / _MODEL_FILE).read_text("utf-8"))
+        if values["format"] != FORMAT:
+            raise ValueError(f"The model has format {values['format']}, this code reads {FORMAT}.")
+        with np.load(folder / _WEIGHTS_FILE, allow_pickle=False) as stored:
+            parameters = {name: stored[name] for name in stored.files}
+        return cls(
+            encoder=Encoder.from_json(values["encoder"]),
+            architecture=Architecture.from_json(values["architecture"]),
+            tasks=[TaskInfo.from_json(task) for task in values["tasks"]],
+            parameters=parameters,
+        )

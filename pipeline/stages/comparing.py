@@ -1,0 +1,130 @@
+"""The comparison of a study's best trial with the rows that it must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.comparison.compare import Scored, compare_rows, score_rows
+from pipeline.comparison.readings import Readings
+from pipeline.comparison.rows import collect_rows
+from pipeline.driver.records import TrialRecord, read_json, write_json
+from pipeline.stages.evaluating import track_test
+from pipeline.stages.session import (
+    DEFAULT_STORE,
+    Say,
+    Session,
+    Tables,
+    find_trial,
+    model_of,
+    open_session,
+    recording,
+    say_on_stderr,
+)
+from pipeline.study.loading import Study
+from pipeline.tracking.records import TrialEnd, TrialStart, metric_name
+from pipeline.tracking.store import Store
+from pipeline.tracking.tracker import Tracker
+
+
+def compare(
+    study: Study,
+    part: str = "test",
+    read_only: bool = False,
+    store: Store | Path | str = DEFAULT_STORE,
+    tables: Tables | None = None,
+    tracking_uri: str | None = None,
+    say: Say = say_on_stderr,
+) -> dict[str, Any]:
+    """Compares the best trial with the other rows, training those that are missing.
+
+    Args:
+        study: The study, searched before.
+        part: `test` for the end, `valid` while the search goes on.
+        read_only: Train and record nothing: rows that are missing are left out.
+        store: Where the study is recorded.
+        tables: Data frames in place of paths.
+        tracking_uri: A server in place of the store's database.
+        say: Told what is being trained.
+
+    Returns:
+        The JSON contract of `mtl compare`.
+    """
+    session = open_session(study, store, tables, tracking_uri)
+    best = find_trial(session, "best")
+    n_trials = len(session.folder.trials())
+    file = session.folder.path / "comparisons" / f"{part}-{best.number}-of-{n_trials}.json"
+    known = read_json(file)
+    if known is not None and known["data"] == session.prepared.data_digest:
+        document: dict[str, Any] = known
+        return document
+    if read_only:
+        scored = _score(session, best, part, True, say)
+        return _document(session, scored, part)
+    with recording(session) as tracker:
+        scored = _score(session, best, part, False, say)
+        if part == "test":
+            _note_readings(session, scored)
+            track_test(tracker, best.run_id, best.epochs, scored[0].evaluation)
+        _track_rows(session, tracker, scored, part)
+        document = _document(session, scored, part)
+        write_json(file, document)
+    return document
+
+
+def _score(
+    session: Session, best: TrialRecord, part: str, read_only: bool, say: Say
+) -> list[Scored]:
+    predictor = model_of(session, best, say)
+    rows = collect_rows(
+        session.study, session.prepared, session.folder, best, predictor, say, read_only
+    )
+    return score_rows(rows, session.prepared, part, session.study.spec.seed)
+
+
+def _document(session: Session, scored: Sequence[Scored], part: str) -> dict[str, Any]:
+    n_reads = len(Readings(session.folder).all())
+    return compare_rows(session.name, scored, session.prepared, part, n_reads)
+
+
+def _note_readings(session: Session, scored: Sequence[Scored]) -> None:
+    readings = Readings(session.folder)
+    for one in scored:
+        readings.add(one.row.key, session.prepared.data_digest, one.evaluation)
+
+
+def _track_rows(session: Session, tracker: Tracker, scored: Sequence[Scored], part: str) -> None:
+    """Records each row but the tuned one, which is a trial, as a run with the tag `row`."""
+    record = session.folder.record()
+    runs: dict[str, str] = record.get("rows", {})
+    fresh = [one for one in scored if one.row.kind != "tuned" and one.row.key not in runs]
+    starts = [
+        TrialStart(
+            number=number,
+            name=one.row.name,
+            params={
+                f"{task}.{name}": value
+                for task, settings in one.row.settings.items()
+                for name, value in settings.items()
+            },
+            row=one.row.kind,
+        )
+        for number, one in enumerate(fresh)
+    ]
+    started = tracker.start_trials(starts)
+    runs |= {one.row.key: started[number] for number, one in enumerate(fresh)}
+    for one in scored:
+        if one.row.kind != "tuned":
+            tracker.finish(runs[one.row.key], _row_end(one, part))
+    session.folder.save_record({**record, "rows": runs})
+
+
+def _row_end(one: Scored, part: str) -> TrialEnd:
+    metrics = {
+        metric_name(part, task, name): value
+        for task, values in one.evaluation.tasks.items()
+        for name, value in values.items()
+    }
+    score = {"score" if part == "valid" else f"{part}/score": one.evaluation.mean}
+    return TrialEnd("complete", metrics={**metrics, **score})

@@ -1,0 +1,99 @@
+"""Stage 3: every metric of one trial's model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.comparison.readings import Readings
+from pipeline.driver.records import TrialRecord
+from pipeline.evaluation.evaluate import Evaluation, evaluate_one
+from pipeline.serving.predictor import Predictor
+from pipeline.stages.session import (
+    DEFAULT_STORE,
+    Say,
+    Session,
+    Tables,
+    find_trial,
+    model_of,
+    open_session,
+    recording,
+    say_on_stderr,
+)
+from pipeline.study.loading import Study
+from pipeline.tasks.registry import kind_of
+from pipeline.tracking.records import metric_name
+from pipeline.tracking.store import Store
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.predict import predict_member
+
+
+def evaluate(
+    study: Study,
+    trial: int | str = "best",
+    part: str = "valid",
+    store: Store | Path | str = DEFAULT_STORE,
+    tables: Tables | None = None,
+    tracking_uri: str | None = None,
+    say: Say = say_on_stderr,
+) -> dict[str, Any]:
+    """Evaluates one trial's model; test is read once a model and data, then shown again.
+
+    Args:
+        study: The study, searched before.
+        trial: Number of a trial, or `best`.
+        part: `valid` or `test`.
+        store: Where the study is recorded.
+        tables: Data frames in place of paths.
+        tracking_uri: A server in place of the store's database.
+        say: Told what is going on.
+
+    Returns:
+        The JSON contract of `mtl evaluate`.
+    """
+    session = open_session(study, store, tables, tracking_uri)
+    record = find_trial(session, trial)
+    with recording(session) as tracker:
+        found = evaluate_trial(session, tracker, record, part, say)
+    return {
+        "trial": record.number,
+        "split": part,
+        "n_rows": dict(found.n_rows),
+        "mean": found.mean,
+        "tasks": {task: dict(metrics) for task, metrics in found.tasks.items()},
+        "data": session.prepared.data_digest,
+        "prepared": session.prepared.prepared_digest,
+    }
+
+
+def evaluate_trial(
+    session: Session, tracker: Tracker, record: TrialRecord, part: str, say: Say
+) -> Evaluation:
+    """Evaluates a trial's model; a reading of test is kept, and shown on the trial's run."""
+    readings = Readings(session.folder)
+    model, data = f"trial-{record.number}", session.prepared.data_digest
+    if part == "test" and (known := readings.get(model, data)) is not None:
+        return known
+    found = evaluate_predictor(session, model_of(session, record, say), part)
+    if part == "test":
+        readings.add(model, data, found)
+        track_test(tracker, record.run_id, record.epochs, found)
+    return found
+
+
+def evaluate_predictor(session: Session, predictor: Predictor, part: str) -> Evaluation:
+    """Returns every metric of a model on one part of the prepared data."""
+    rows = session.prepared.parts[part]
+    outputs = predict_member(predictor.architecture, predictor.parameters, rows)
+    kinds = [kind_of(info) for info in predictor.tasks]
+    return evaluate_one(kinds, outputs, rows.targets, part)
+
+
+def track_test(tracker: Tracker, run_id: str, step: int, found: Evaluation) -> None:
+    """Adds test metrics to a run."""
+    metrics = {
+        metric_name("test", task, name): value
+        for task, values in found.tasks.items()
+        for name, value in values.items()
+    }
+    tracker.log_epoch(run_id, step, {**metrics, "test/score": found.mean})

@@ -1,0 +1,148 @@
+"""Promotion of a trial's model, and loading of what was promoted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.comparison.baselines import fit_constant
+from pipeline.comparison.readings import Readings
+from pipeline.driver.records import TrialRecord
+from pipeline.driver.trials import end_of
+from pipeline.errors import InputError
+from pipeline.evaluation.evaluate import Evaluation, evaluate_one
+from pipeline.promotion.gates import Decision
+from pipeline.promotion.promote import Candidate, current_champion, promote_model
+from pipeline.promotion.registry import Champion
+from pipeline.serving.loading import LoadedModel, load_predictor
+from pipeline.serving.loading import load_model as load_recorded
+from pipeline.stages.evaluating import evaluate_predictor, evaluate_trial
+from pipeline.stages.session import (
+    DEFAULT_STORE,
+    Say,
+    Session,
+    Tables,
+    find_trial,
+    model_of,
+    open_session,
+    recording,
+    say_on_stderr,
+)
+from pipeline.study.loading import Study
+from pipeline.tasks.registry import kind_of
+from pipeline.tracking.store import Store, open_store
+from pipeline.tracking.tracker import Tracker
+
+
+def promote(
+    study: Study,
+    trial: int | str = "best",
+    dry_run: bool = False,
+    store: Store | Path | str = DEFAULT_STORE,
+    tables: Tables | None = None,
+    tracking_uri: str | None = None,
+    say: Say = say_on_stderr,
+) -> Decision:
+    """Registers a trial's model and moves the alias, if every gate passes.
+
+    Args:
+        study: The study, searched before.
+        trial: Number of a trial, or `best`.
+        dry_run: Decide, and register nothing.
+        store: Where the study is recorded.
+        tables: Data frames in place of paths.
+        tracking_uri: A server in place of the store's database.
+        say: Told what is going on.
+
+    Raises:
+        GateRefused: A gate refused; the alias is where it was.
+        InputError: The champion cannot be compared: it was trained on other data.
+    """
+    session = open_session(study, store, tables, tracking_uri)
+    spec = study.spec.promote
+    model = spec.model or session.name
+    record = find_trial(session, trial)
+    champion = current_champion(session.store, model, spec.alias)
+    champion_test = _champion_scores(session, champion) if champion else None
+    with recording(session) as tracker:
+        found = evaluate_trial(session, tracker, record, "test", say)
+        tracker.flush()
+        candidate = Candidate(
+            study=session.name,
+            trial=record.number,
+            state=record.state,
+            run_id=record.run_id,
+            model_id="" if dry_run else _model_id(session, tracker, record, say),
+            test=found,
+            data=session.prepared.data_digest,
+            metrics=found.tasks,
+            test_reads=len(Readings(session.folder).all()),
+        )
+        return promote_model(
+            session.store,
+            candidate,
+            model=model,
+            alias=spec.alias,
+            gates=spec.gates,
+            constant=_constant(session),
+            champion=champion,
+            champion_test=champion_test,
+            dry_run=dry_run,
+        )
+
+
+def _model_id(session: Session, tracker: Tracker, record: TrialRecord, say: Say) -> str:
+    """Returns the trial's logged model, logging it where it was not among the best."""
+    stored = session.folder.record()
+    logged: dict[str, str] = stored.get("models", {})
+    if str(record.number) not in logged:
+        predictor = model_of(session, record, say)
+        model_id = tracker.log_model(record.run_id, predictor, end=end_of(record))
+        logged[str(record.number)] = model_id
+        session.folder.save_record({**stored, "models": logged})
+    return logged[str(record.number)]
+
+
+def _champion_scores(session: Session, champion: Champion) -> Evaluation:
+    """Evaluates today's champion on the test rows of this study.
+
+    Raises:
+        InputError: Its inputs or labels are others than this study's.
+    """
+    predictor = load_predictor(champion.model_id, session.store.tracking_uri)
+    prepared = session.prepared
+    labels = [(task.name, task.kind, task.classes) for task in predictor.tasks]
+    same = predictor.encoder.to_json() == prepared.encoder.to_json() and labels == [
+        (task.name, task.kind, task.classes) for task in prepared.tasks
+    ]
+    if not same:
+        raise InputError(
+            f"Version {champion.version} of {champion.model} was trained on other columns, labels "
+            "or train rows than this study, so the two cannot be compared on the same encoded "
+            "rows. Give `promote.model` another name to register this study's model beside it."
+        )
+    return evaluate_predictor(session, predictor, "test")
+
+
+def _constant(session: Session) -> Evaluation:
+    """Evaluates the constant baseline on test."""
+    outputs = fit_constant(session.prepared).outputs["test"]
+    kinds = [kind_of(info) for info in session.prepared.tasks]
+    return evaluate_one(kinds, outputs, session.prepared.parts["test"].targets, "test")
+
+
+def load_model(
+    uri: str, store: Store | Path | str = DEFAULT_STORE, tracking_uri: str | None = None
+) -> LoadedModel:
+    """Loads a promoted model: `NAME@ALIAS`, `NAME/VERSION`, or the id of a run.
+
+    Raises:
+        InputError: There is no such model, or no store.
+    """
+    if isinstance(store, Store):
+        return load_recorded(uri, store.tracking_uri)
+    if tracking_uri is None and not (Path(store) / "mlflow.db").exists():
+        raise InputError(
+            f"There is no store at {store}. Name the one that the model was promoted in with "
+            "`--store DIR`."
+        )
+    return load_recorded(uri, open_store(Path(store), tracking_uri).tracking_uri)

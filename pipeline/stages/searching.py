@@ -1,0 +1,121 @@
+"""The search of a study, launched or resumed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.driver.observers import Observer
+from pipeline.driver.records import TrialRecord, best_trials
+from pipeline.driver.search import Search, SearchOptions, SearchResult, default_workers
+from pipeline.report.tables import study_page, trials_frame
+from pipeline.stages.session import (
+    DEFAULT_STORE,
+    Say,
+    Session,
+    Tables,
+    driver_lock,
+    open_session,
+    say_on_stderr,
+)
+from pipeline.study.loading import Study
+from pipeline.tracking.archive import archive_experiment
+from pipeline.tracking.pages import runs_page
+from pipeline.tracking.store import Store
+from pipeline.tracking.study_tracker import StudyTracker
+from pipeline.tracking.tracker import Tracker
+
+
+def search(
+    study: Study,
+    n_trials: int | None = None,
+    timeout_seconds: float | None = None,
+    n_workers: int | None = None,
+    fresh: bool = False,
+    store: Store | Path | str = DEFAULT_STORE,
+    tables: Tables | None = None,
+    tracking_uri: str | None = None,
+    observers: Sequence[Observer] = (),
+    tracker: Tracker | None = None,
+    say: Say = say_on_stderr,
+) -> dict[str, Any]:
+    """Launches a study's search, or goes on with it.
+
+    Args:
+        study: The study.
+        n_trials: Finished trials at the end; by default what the file says.
+        timeout_seconds: After this no further cohort starts.
+        n_workers: Local processes; by default one a core. It changes no parameter.
+        fresh: Archive what an earlier launch left and start again.
+        store: Where to record.
+        tables: Data frames in place of paths.
+        tracking_uri: A server in place of the store's database.
+        observers: Told of everything that happens.
+        tracker: In place of MLflow, to measure what tracking costs.
+        say: Told what is going on.
+
+    Returns:
+        The JSON contract of `mtl search`.
+
+    Raises:
+        ResumeError: The study was launched with other settings or data.
+        Interrupted: Ctrl-C; the runs are closed and the search can be resumed.
+    """
+    session = open_session(study, store, tables, tracking_uri)
+    for warning in session.prepared.report.warnings:
+        say(f"Note: {warning}")
+    options = SearchOptions(
+        n_trials or study.spec.search.trials, timeout_seconds, n_workers or default_workers(study)
+    )
+    with driver_lock(session):
+        if fresh and session.folder.exists():
+            say(f"The old study is kept as {_archive(session)}.")
+        with tracker or StudyTracker(session.store) as recorder:
+
+            def describe(trials: Sequence[TrialRecord], state: str) -> tuple[pd.DataFrame, str]:
+                page = study_page(session.name, trials, state, runs_page(recorder.experiment_id))
+                return trials_frame(trials), page
+
+            result = Search(
+                study, session.prepared, session.folder, recorder, options, observers, describe
+            ).run()
+            return _search_json(session, result, recorder.experiment_id)
+
+
+def _archive(session: Session) -> str:
+    """Puts the old study aside; the experiment first, since its runs are found by the folder."""
+    archived = f"{session.name}.archived-{time.strftime('%Y%m%dT%H%M%S')}"
+    archive_experiment(session.store, session.name, archived)
+    session.folder.archive(archived)
+    return archived
+
+
+def _search_json(session: Session, result: SearchResult, experiment_id: str) -> dict[str, Any]:
+    counts = {
+        state: sum(trial.state == state for trial in result.trials)
+        for state in ("complete", "pruned", "diverged", "failed")
+    }
+    counts["pruned"] += counts["diverged"]  # as Optuna counts them; `diverged` is a part of it
+    best = None
+    for top in best_trials(result.trials, 1):
+        best = {
+            "trial": top.number,
+            "score": top.score,
+            "scores": dict(top.evaluation.scores) if top.evaluation else {},
+            "params": dict(top.params),
+            "run_id": top.run_id,
+        }
+    return {
+        "study": session.name,
+        "trials": counts,
+        "best": best,
+        "experiment_id": experiment_id,
+        "run_id": result.run_id,
+        "tracking_uri": session.store.tracking_uri,
+        "seconds": result.seconds,
+        "phases": {**session.seconds, **result.phases},
+    }

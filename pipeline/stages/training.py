@@ -1,0 +1,99 @@
+"""Stage 2 by hand: one member, tracked as a run of its study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.driver.backend import one_thread
+from pipeline.driver.records import TrialRecord
+from pipeline.driver.trials import (
+    end_of,
+    epoch_metrics,
+    make_member,
+    make_predictor,
+    make_record,
+    start_of,
+)
+from pipeline.serving.predictor import Predictor
+from pipeline.stages.session import (
+    DEFAULT_STORE,
+    Session,
+    Tables,
+    find_trial,
+    open_session,
+    recording,
+)
+from pipeline.study.loading import Study
+from pipeline.study.spec import Params
+from pipeline.tracking.records import now_ms
+from pipeline.tracking.store import Store
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.loop import Answer
+from pipeline.training.loop import train as train_members
+from pipeline.training.members import EpochResult
+
+
+@dataclass(frozen=True)
+class TrainedTrial:
+    """A member that was trained by hand.
+
+    Attributes:
+        record: How it ended, with its scores on valid.
+        predictor: The model; None unless it completed.
+    """
+
+    record: TrialRecord
+    predictor: Predictor | None
+
+
+def train(
+    study: Study,
+    trial: int | None = None,
+    store: Store | Path | str = DEFAULT_STORE,
+    tables: Tables | None = None,
+    tracking_uri: str | None = None,
+) -> TrainedTrial:
+    """Trains one member and tracks it as a run of the study, with its model.
+
+    Args:
+        study: The study; each range stands for its centre.
+        trial: Trains this trial's values again in place of the centres.
+        store: Where to record.
+        tables: Data frames in place of paths.
+        tracking_uri: A server in place of the store's database.
+
+    Raises:
+        InputError: There is no such trial.
+    """
+    session = open_session(study, store, tables, tracking_uri)
+    params = study.centre() if trial is None else find_trial(session, trial).params
+    number = 0 if trial is None else trial
+    name = "centre" if trial is None else f"#{trial} again"
+    with recording(session) as tracker:
+        trained = _train_one(session, tracker, number, params, name)
+        if trained.predictor is not None:
+            tracker.log_model(trained.record.run_id, trained.predictor, end=end_of(trained.record))
+    return trained
+
+
+def _train_one(
+    session: Session, tracker: Tracker, number: int, params: Params, name: str
+) -> TrainedTrial:
+    prepared = session.prepared
+    member = make_member(session.study, prepared, number, params)
+    start = start_of(member, prepared, params, name, row="manual")
+    run_id = tracker.start_trials([start])[number]
+    curve: list[float] = []
+
+    def on_epoch(results: list[EpochResult]) -> Answer:
+        curve.append(results[0].score)
+        tracker.log_epoch(run_id, results[0].epoch, epoch_metrics(results[0], prepared))
+        return {}
+
+    with one_thread():
+        result = train_members([member], prepared, on_epoch)[0]
+    record = make_record(member, result, prepared, params, curve, run_id, now_ms())
+    tracker.finish(run_id, end_of(record))
+    complete = result.state == "complete"
+    return TrainedTrial(record, make_predictor(member, result, prepared) if complete else None)

@@ -1,0 +1,1 @@
+"""Kinds of task: labels, losses, decoding and metrics."""

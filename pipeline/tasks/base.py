@@ -1,0 +1,199 @@
+"""A kind of task: how labels become numbers, what a head's outputs mean, and the metrics."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError, near_miss
+
+if TYPE_CHECKING:
+    # Kinds use methods of tensors only, so that labels can be checked without importing torch.
+    from torch import Tensor
+
+    from pipeline.study.spec import TaskSpec
+    from pipeline.tasks.metrics import Metric
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What training, evaluation and serving know of a task; fitted on its labelled train rows.
+
+    Plain values only: it is stored as JSON in the prepared cache and in a served model.
+
+    Attributes:
+        name: Name of the task; `NAME:VALUE` for one made by `per`.
+        declared: Name in the study file; differs from `name` for tasks made by `per`.
+        kind: Catalogue name of the kind.
+        metric: Primary metric.
+        columns: Target columns.
+        classes: Labels in the order of the head's outputs, as text; empty for regression.
+        options: What the kind read from the study file and fitted (plain JSON values).
+        constant: The best answer without inputs, as head outputs: the constant baseline.
+        n_labelled: Labelled rows in each part.
+    """
+
+    name: str
+    declared: str
+    kind: str
+    metric: str
+    columns: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    constant: tuple[float, ...] = ()
+    n_labelled: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> TaskInfo:
+        """Reads what `to_json` gave, also after a way through a JSON file."""
+        tuples = {key: tuple(stored[key]) for key in ("columns", "classes", "constant")}
+        return cls(**{**stored, **tuples})
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Head outputs as answers; leading axes (members, or none) are kept.
+
+    Attributes:
+        values: (..., N) label codes or numbers; (..., N, L) 0/1 for multilabel.
+        probabilities: (..., N, C) for classes; None for regression.
+    """
+
+    values: NDArray[Any]
+    probabilities: NDArray[Any] | None = None
+
+
+def labelled(target: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tells which rows have a label: (N,) for targets (N,) or (N, L)."""
+    present = ~np.isnan(target)
+    return present if target.ndim == 1 else np.asarray(present.all(axis=1))
+
+
+class Kind(ABC):
+    """One kind of task, bound to a fitted `TaskInfo`. Tensors are member-first.
+
+    Targets are float32 arrays, (N,) or (N, L) for multilabel, with NaN where a label is missing.
+    """
+
+    name: ClassVar[str]
+    metrics: ClassVar[Mapping[str, Metric]]  # the default primary one first, as in the catalogue
+
+    def __init__(self, info: TaskInfo) -> None:
+        self.info = info
+
+    @property
+    def primary(self) -> Metric:
+        """The metric whose oriented value is the task's score."""
+        return self.metrics[self.info.metric]
+
+    def with_spec(self, spec: TaskSpec) -> Self:
+        """Returns the kind with the options that a trial may change; by default there are none."""
+        return self
+
+    @classmethod
+    def describe(
+        cls,
+        name: str,
+        declared: str,
+        spec: TaskSpec,
+        columns: Sequence[str],
+        classes: Sequence[str],
+        constant: Sequence[float],
+        options: Mapping[str, Any],
+    ) -> TaskInfo:
+        """Returns what `fit` found, with the primary metric.
+
+        Raises:
+            DataError: The section names a metric that the kind does not have.
+        """
+        metric = spec.metric or next(iter(cls.metrics))
+        if metric not in cls.metrics:
+            raise DataError(
+                f"`tasks.{declared}.metric` must be a metric of the kind `{cls.name}`. "
+                f"Found {metric}. {near_miss(metric, tuple(cls.metrics))}"
+            )
+        return TaskInfo(
+            name=name,
+            declared=declared,
+            kind=cls.name,
+            metric=metric,
+            columns=tuple(columns),
+            classes=tuple(classes),
+            options=dict(options),
+            constant=tuple(float(output) for output in constant),
+        )
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, name: str, declared: str, spec: TaskSpec, train: pd.DataFrame) -> TaskInfo:
+        """Reads the labels of the train rows.
+
+        Args:
+            name: Name of the task.
+            declared: Its name in the study file.
+            spec: Its section of the study file.
+            train: Target columns of the source's train rows; missing labels are NaN or None.
+
+        Raises:
+            DataError: No labelled row, one class only, an infinite or non-numeric target, a
+                `positive` that does not occur, a class weight for an unknown label, ...
+        """
+
+    @abstractmethod
+    def encode(self, labels: pd.DataFrame) -> NDArray[np.float32]:
+        """Turns target columns into targets.
+
+        Raises:
+            DataError: A label that no train row has; it names the label and how many rows.
+        """
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Outputs of the head."""
+
+    @abstractmethod
+    def row_loss(self, outputs: Tensor, target: Tensor, smoothing: Tensor) -> Tensor:
+        """Returns the loss of each row.
+
+        Args:
+            outputs: (K, B, width) head outputs.
+            target: (B,) or (B, L); NaN where missing: the loss there is meaningless but finite.
+            smoothing: (K, 1) label smoothing of each member; ignored by regression.
+
+        Returns:
+            (K, B), each row already multiplied by its class weight.
+        """
+
+    def row_weight(self, target: Tensor) -> Tensor | None:
+        """Returns the (B,) weight of each row in the mean over rows; None where all are 1."""
+        return None
+
+    @abstractmethod
+    def decode(self, outputs: NDArray[Any]) -> Decoded:
+        """Turns (..., N, width) head outputs into answers in the units of the target."""
+
+    def tune(self, outputs: NDArray[Any], target: NDArray[Any]) -> TaskInfo:
+        """Fits what is chosen on valid, such as thresholds; by default nothing.
+
+        Args:
+            outputs: (N, width) head outputs of one member on valid.
+            target: (N,) or (N, L); rows without a label are passed over.
+        """
+        return self.info
+
+    @abstractmethod
+    def answer(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Returns a served model's columns: `TASK` and `TASK_proba_CLASS`, (N,) each."""

@@ -1,0 +1,44 @@
+"""Losses of classes, written with methods of tensors so that no kind imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def softplus(outputs: Tensor) -> Tensor:
+    """Returns log(1 + exp(x)); exact for large |x|, and with the right slope at 0."""
+    return outputs.logaddexp(outputs.new_zeros(()))
+
+
+def cross_entropy(
+    outputs: Tensor, codes: Tensor, smoothing: Tensor, weights: Sequence[float] | None
+) -> Tensor:
+    """Returns the cross-entropy of each row, as `torch.nn.functional.cross_entropy` defines it.
+
+    With classes C, weights w and smoothing e the loss of a row with label y is
+    (1 - e) w_y (-log p_y) + e / C * sum over c of w_c (-log p_c).
+
+    Args:
+        outputs: (K, B, C) logits.
+        codes: (B,) int64 labels.
+        smoothing: (K, 1).
+        weights: Weight of each class; None for 1.
+
+    Returns:
+        (K, B); the sum over rows divided by the sum of w_y is torch's mean.
+    """
+    surprise = -outputs.log_softmax(dim=-1)  # (K, B, C)
+    if weights is not None:
+        surprise = surprise * outputs.new_tensor(weights)
+    index = codes.expand(outputs.shape[0], -1).unsqueeze(-1)  # (K, B, 1)
+    of_label = surprise.gather(-1, index).squeeze(-1)  # (K, B)
+    return of_label + smoothing * (surprise.mean(dim=-1) - of_label)
+
+
+def logistic(outputs: Tensor, for_positive: Tensor, for_negative: Tensor) -> Tensor:
+    """Returns a * -log(sigmoid(x)) + b * -log(1 - sigmoid(x)) for the shares a and b of a row."""
+    return (for_positive + for_negative) * softplus(outputs) - for_positive * outputs

@@ -1,0 +1,1 @@
+"""MLflow: one writer a study, buffered, off the training path."""

@@ -1,0 +1,1 @@
+"""Stage 2: a population of members, trained at once."""

@@ -1,0 +1,113 @@
+"""Augmentation of table batches, for train batches only; each member has its own rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy.stats import beta
+from torch import Tensor
+
+from pipeline.study.spec import AugmentSpec
+from pipeline.training.streams import Streams
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Rates of the members, (K, 1, 1); None where no member uses one.
+
+    Attributes:
+        noise: Standard deviation of Gaussian noise on standardised numbers.
+        drop: Chance that a numeric input is hidden (set to its mean, 0).
+        mixup: Parameter a of Beta(a, a).
+    """
+
+    noise: Tensor | None
+    drop: Tensor | None
+    mixup: Tensor | None
+
+    @classmethod
+    def of(cls, specs: list[AugmentSpec], dtype: torch.dtype) -> Augmentation:
+        """Stacks the members' rates."""
+
+        def column(values: list[float]) -> Tensor | None:
+            return torch.tensor(values, dtype=dtype).reshape(-1, 1, 1) if any(values) else None
+
+        return cls(
+            noise=column([spec.noise for spec in specs]),
+            drop=column([spec.drop for spec in specs]),
+            mixup=column([spec.mixup for spec in specs]),
+        )
+
+    def keep(self, index: Tensor) -> Augmentation:
+        """Returns the rates of the members at `index`."""
+        kept = (
+            None if rate is None else rate[index] for rate in (self.noise, self.drop, self.mixup)
+        )
+        return Augmentation(*kept)
+
+
+def perturb(numeric: Tensor, augmentation: Augmentation, streams: Streams) -> Tensor:
+    """Adds noise to numbers and hides some.
+
+    Args:
+        numeric: (B, D), shared by the members.
+        augmentation: The members' rates.
+        streams: Shared noise.
+
+    Returns:
+        (K, B, D), or `numeric` itself where no member changes it.
+    """
+    shape = tuple(numeric.shape)
+    if augmentation.noise is not None:
+        noise = streams.normal("augment.noise", shape).to(numeric.dtype)
+        numeric = numeric + augmentation.noise * noise
+    if augmentation.drop is not None:
+        uniform = streams.uniform("augment.drop", shape).to(numeric.dtype)
+        numeric = numeric * (uniform >= augmentation.drop)
+    return numeric
+
+
+def hide_codes(codes: Tensor, augmentation: Augmentation, streams: Streams) -> Tensor:
+    """Hides categories of some rows: their code becomes 1, "missing".
+
+    Args:
+        codes: (B, C), shared by the members.
+        augmentation: The members' rates.
+        streams: Shared noise.
+
+    Returns:
+        (K, B, C), or `codes` itself where no member hides any.
+    """
+    if augmentation.drop is None or not codes.shape[1]:
+        return codes
+    uniform = streams.uniform("augment.drop.codes", tuple(codes.shape))
+    return torch.where(uniform >= augmentation.drop, codes, torch.ones_like(codes))
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """A step of mixup: row i of member k is share[k] * row i + (1 - share[k]) * row other[i].
+
+    Attributes:
+        share: (K, 1, 1).
+        other: (B,) partner of each row.
+    """
+
+    share: Tensor
+    other: Tensor
+
+    def mix(self, features: Tensor) -> Tensor:
+        """Mixes (K, B, F) encoded inputs."""
+        return torch.lerp(features[:, self.other], features, self.share)
+
+
+def draw_mixing(augmentation: Augmentation, n_rows: int, streams: Streams) -> Mixing | None:
+    """Draws partners and each member's share from Beta(a, a) by one shared uniform number."""
+    if augmentation.mixup is None:
+        return None
+    uniform = float(streams.uniform("augment.mixup", ()))
+    alpha = augmentation.mixup
+    share = beta.ppf(uniform, alpha.clamp_min(1e-3).numpy(), alpha.clamp_min(1e-3).numpy())
+    shares = torch.where(alpha > 0, torch.from_numpy(share).to(alpha.dtype), torch.ones_like(alpha))
+    return Mixing(shares, streams.permutation("augment.mixup.rows", n_rows))

@@ -1,0 +1,39 @@
+"""Head outputs of members for whole parts of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.data.prepared import Part
+from pipeline.models.build import Architecture, MultiTaskModel
+from pipeline.training.state import member_model
+
+CHUNK = 512  # rows at once: larger chunks of many members fall out of the cache
+
+
+def predict_part(model: MultiTaskModel, part: Part) -> dict[str, NDArray[np.float32]]:
+    """Returns each task's head outputs for all rows of a part, (K, N, outputs)."""
+    was_training = model.training
+    model.eval()
+    chunks: list[dict[str, NDArray[np.float32]]] = []
+    dtype = next(model.parameters()).dtype
+    with torch.inference_mode():
+        for low in range(0, max(len(part), 1), CHUNK):
+            numeric = torch.from_numpy(part.numeric[low : low + CHUNK]).to(dtype)
+            codes = torch.from_numpy(part.codes[low : low + CHUNK])
+            chunks.append({t: o.numpy() for t, o in model(numeric, codes).items()})
+    model.train(was_training)
+    return {task: np.concatenate([chunk[task] for chunk in chunks], axis=1) for task in chunks[0]}
+
+
+def predict_member(
+    architecture: Architecture, parameters: Mapping[str, NDArray[Any]], part: Part
+) -> dict[str, NDArray[np.float32]]:
+    """Returns one member's head outputs for all rows of a part, (N, outputs)."""
+    outputs = predict_part(member_model(architecture, [parameters]), part)
+    return {task: values[0] for task, values in outputs.items()}

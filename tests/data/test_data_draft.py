@@ -1,0 +1,80 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from pipeline.data.check import check_data
+from pipeline.data.draft import draft_study
+from pipeline.errors import StudyError
+from pipeline.study.loading import parse_study
+
+People = Callable[..., pd.DataFrame]
+
+
+def _checked(text: str, folder: Path) -> dict:
+    study = parse_study(text, folder)
+    for rows in (50, None):
+        assert check_data(study.spec, folder, None, rows)[0] == []
+    return yaml.safe_load(text)
+
+
+def test_a_draft_passes_check_and_says_what_it_guessed(people: People, tmp_path: Path) -> None:
+    table = people().assign(row=range(200), note=[f"note {i}" for i in range(200)])
+    table = table.assign(level=[0, 1, 2, 3] * 50, topics=["a;b", "b", "a", "c;a"] * 50)
+    table.to_csv(tmp_path / "people v1.csv", index=False)
+    targets = ["rich", "size", "level", "town:multiclass", "topics:multilabel"]
+    draft = _checked(draft_study(tmp_path / "people v1.csv", targets, folder=tmp_path), tmp_path)
+    assert draft["name"] == "people_v1"
+    assert draft["sources"]["table"]["path"] == "people v1.csv"
+    assert draft["sources"]["table"]["drop"] == ["row", "note"]
+    assert {name: task["kind"] for name, task in draft["tasks"].items()} == {
+        "rich": "binary", "size": "regression", "level": "multiclass", "town": "multiclass",
+        "topics": "multilabel"}  # fmt: skip
+    assert draft["tasks"]["topics"]["separator"] == ";"
+    assert draft["split"] == {"train": 0.8, "valid": 0.1, "test": 0.1, "stratify": "rich"}
+
+
+def test_a_split_column_is_used(people: People, tmp_path: Path) -> None:
+    table = people().assign(Split=["train", "train", "test", "test"] * 50)
+    table.to_parquet(tmp_path / "t.parquet")
+    draft = _checked(draft_study(tmp_path / "t.parquet", ["size"], "other", tmp_path), tmp_path)
+    assert draft["split"] == {"column": "Split", "valid": 0.1}
+    assert draft["name"] == draft["promote"]["model"] == "other"
+
+
+def test_the_path_is_written_from_the_study_file(people: People, tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    people().to_csv(tmp_path / "t.csv", index=False)
+    text = draft_study(tmp_path / "t.csv", ["rich"], folder=tmp_path / "studies")
+    assert _checked(text, tmp_path / "studies")["sources"]["table"]["path"] == "../t.csv"
+
+
+@pytest.mark.parametrize("odd", ["a: b", "yes", "- x", "#1", "{x}", "it's", 'say "x"', "übel", "1"])
+def test_any_name_of_a_column_is_quoted_safely(people: People, tmp_path: Path, odd: str) -> None:
+    table = people().rename(columns={"rich": odd}).assign(**{f"{odd}!": range(200)})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    draft = _checked(draft_study(tmp_path / "t.csv", [odd], folder=tmp_path), tmp_path)
+    assert next(iter(draft["tasks"].values()))["target"] == odd
+    assert draft["sources"]["table"]["drop"] == [f"{odd}!"]
+
+
+def test_targets_of_one_cleaned_name_stay_apart(people: People, tmp_path: Path) -> None:
+    table = people().rename(columns={"rich": "a b", "size": "a-b"})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    draft = _checked(draft_study(tmp_path / "t.csv", ["a b", "a-b"], folder=tmp_path), tmp_path)
+    assert list(draft["tasks"]) == ["a_b", "a_b_again1"]
+
+
+def test_wrong_targets_are_all_told(people: People, tmp_path: Path) -> None:
+    people().assign(same=1).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(StudyError) as caught:
+        draft_study(tmp_path / "t.csv", ["ritch", "size:regresion", "rich", "rich", "same"])
+    told = [f"{fault.found} {fault.hint}" for fault in caught.value.faults]
+    assert told[0] == "ritch Did you mean `rich`?"
+    assert told[1] == "regresion Did you mean `regression`?"
+    assert told[2].startswith("rich")
+    assert told[3].startswith("same Give the kind")
+    with pytest.raises(StudyError, match="Columns: age"):
+        draft_study(tmp_path / "t.csv", [])

@@ -1,0 +1,82 @@
+"""A promoted model in a process that has mlflow, torch and pandas but not this package."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.promotion.registry import move_alias, register
+from pipeline.tracking.models import log_model
+from pipeline.tracking.store import Store
+
+STRANGER = """
+import json, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pipeline":
+            raise ImportError(f"{name} is not installed here")
+
+sys.meta_path.insert(0, Refuse())
+import warnings
+warnings.simplefilter("ignore")
+import mlflow.pyfunc
+import pandas as pd
+
+frame = pd.read_csv(sys.argv[1])
+models = [mlflow.pyfunc.load_model(uri) for uri in sys.argv[2:]]
+answers = [model.predict(frame).to_dict(orient="list") for model in models]
+assert "pipeline" not in sys.modules
+print(json.dumps(answers))
+"""
+
+
+def ask_stranger(store: Store, table: Path, *uris: str, folder: Path) -> list[dict]:
+    environment = {
+        **{key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+        "MLFLOW_TRACKING_URI": store.tracking_uri,
+    }
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", STRANGER, str(table), *uris],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_champion_and_predecessor_side_by_side(
+    store: Store, make_predictor: Callable, tmp_path: Path, outside: Path
+) -> None:
+    # The second model has fewer kinds of tasks, so it carries other code than the first.
+    predictors = [make_predictor(0), make_predictor(1, layers=(4,), n_tasks=2)]
+    client = store.client()
+    experiment = client.create_experiment("stranger", store.artifact_location("stranger"))
+    before = None
+    for predictor in predictors:
+        run_id = client.create_run(experiment).info.run_id
+        model_id = log_model(client, run_id, predictor, None, None)
+        version = register(client, "stranger", model_id, run_id, {}, "")
+        move_alias(store, client, "stranger", "champion", version, expected=before)
+        before = version
+    file = tmp_path / "people.csv"
+    # Read back by pandas, `weight` is int64, `age` has a missing value, and a city is unseen.
+    file.write_text("age,weight,city,extra\n30,60,Bern,x\n,70,Basel,y\n55,80,,z\n41,90,3,x\n")
+    frame = pd.read_csv(file)
+    assert frame["weight"].dtype == "int64"
+    uris = ("models:/stranger@previous", "models:/stranger@champion")
+    answers = ask_stranger(store, file, *uris, folder=outside)
+    for predictor, answer in zip(predictors, answers, strict=True):
+        pd.testing.assert_frame_equal(pd.DataFrame(answer), predictor.predict(frame), rtol=1e-6)
+    packages = {path.name for path in store.artifacts.glob("stranger/**/code/served_*")}
+    assert len(packages) == 2
