@@ -65,6 +65,17 @@ def context_tags(git: Git | None) -> dict[str, str]:
     return tags
 
 
+def find_parent(client: MlflowClient, experiment_id: str, name: str) -> str | None:
+    """Returns the parent run of a study; None where there is none that is not deleted."""
+    found = client.search_runs(
+        [experiment_id],
+        filter_string=f"tags.kind = 'study' and tags.study = '{name}'",
+        max_results=1,
+        order_by=["attributes.start_time ASC"],
+    )
+    return str(found[0].info.run_id) if found else None
+
+
 def resume_run(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> bool:
     """Opens an ended run again; returns False where it does not exist or was deleted."""
     run = read_run(client, run_id)

@@ -229,7 +229,15 @@ class StudyTracker:
         self.close()
 
     def _open_parent(self, name: str, tags: Mapping[str, str], resume_run_id: str | None) -> str:
-        """Opens the parent run again, or a new one where there is none to open."""
+        """Opens the parent run again, or a new one where there is none to open.
+
+        Without an id it looks for one: a process may have been killed before it noted the id.
+        """
+        if resume_run_id is None:
+            resume_run_id = self._writer.call(
+                f"Looking for the run of {name}",
+                lambda: parent.find_parent(self._client, self.experiment_id, name),
+            )
         if resume_run_id is not None and self._writer.call(
             f"Resuming the run {resume_run_id}",
             lambda: parent.resume_run(self._client, resume_run_id, tags),

@@ -71,8 +71,8 @@ class FakeBackend(Backend):
         seed: Of the order in which arrays come to their next event.
         n_epochs: Epochs of each member, by number.
         trouble: Told (members, epoch, attempt) before each epoch of an array, where attempt
-            counts from 0 how often these very members were submitted; answers "fail", "lose"
-            or nothing.
+            counts from 0 how often these very members were submitted; answers "fail", "lose",
+            "lose after" (the epoch is told, then the worker dies) or nothing.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class FakeBackend(Backend):
         self._training: dict[int, list[int]] = {}
         self._epoch: dict[int, int] = {}
         self._ended: dict[int, dict[int, Trained]] = {}
+        self._doomed: list[int] = []
         self.submitted: list[tuple[int, ...]] = []
 
     def submit(self, arrays: Mapping[int, Sequence[Member]]) -> None:
@@ -105,6 +106,10 @@ class FakeBackend(Backend):
         self._ready[array] = answer
 
     def receive(self) -> Event | None:
+        if self._doomed:
+            array = self._doomed.pop()
+            self._ready.pop(array, None)
+            return ArrayLost(array, "its worker process ended with exit code -9")
         if not self._ready or self._random.random() < 0.1:
             assert self._ready, "nothing can happen any more: the cohort waits for ever"
             return None
@@ -130,6 +135,8 @@ class FakeBackend(Backend):
             return ArrayFailed(array, f"Traceback: {numbers} broke")
         if trouble == "lose":
             return ArrayLost(array, "its worker process ended with exit code -9")
+        if trouble == "lose after":
+            self._doomed.append(array)
         self._epoch[array] = epoch
         return EpochDone(
             array,

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.cohort import CohortRun
-from pipeline.driver.pruners import Hyperband, Median, Never, Pruner
+from pipeline.driver.pruners import Hyperband, Median, Never, Pruner, Rung
 from pipeline.errors import Interrupted
 from pipeline.study.loading import Study
-from pipeline.training.members import EpochResult, Member, Trained
+from pipeline.training.members import EpochResult, Member, Stop, Trained, arrays_of
 
 N_EPOCHS = 9
 TOLD = {-n: [fake_score(n, epoch) for epoch in range(1, N_EPOCHS + 1)] for n in range(1, 7)}
@@ -91,9 +91,12 @@ def test_results_come_in_the_order_of_the_cohort_with_their_curves(members, orde
 def test_lost_workers_and_broken_arrays_change_nothing(members, order, pruner, data) -> None:
     blows = data.draw(
         st.dictionaries(
-            st.sampled_from([(0, 1, 2), (3, 4), (5, 6), (7, 8, 9)]),
+            st.sampled_from([tuple(m.number for m in array) for array in arrays_of(members, 3)]),
             st.one_of(
-                st.lists(st.tuples(st.just("lose"), st.integers(1, 7)), max_size=5),
+                st.lists(
+                    st.tuples(st.sampled_from(["lose", "lose after"]), st.integers(1, 7)),
+                    max_size=5,
+                ),
                 st.lists(st.tuples(st.just("fail"), st.integers(1, 7)), max_size=1),
             ),
         )
@@ -108,6 +111,7 @@ def test_lost_workers_and_broken_arrays_change_nothing(members, order, pruner, d
     smooth, rough = Run(members, order, pruner), Run(members, order, pruner, trouble=trouble)
     assert rough.trained == smooth.trained
     assert sorted(rough.observed) == sorted(smooth.observed)
+    assert set(rough.backend.submitted) == set(smooth.backend.submitted)  # each array stays whole
 
 
 @quick
@@ -120,6 +124,38 @@ def test_every_epoch_of_a_member_is_seen_once_and_in_order(members, order, prune
     for trained in run.trained:
         seen = [epoch for number, epoch in run.observed if number == trained.number]
         assert seen == list(range(1, trained.epochs + 1))
+
+
+class Recorder(Median):
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(N_EPOCHS, 0)
+        self.asked: list[Rung] = []
+
+    def decide(self, rung: Rung) -> dict[int, Stop]:
+        self.asked.append(Rung(rung.epoch, rung.told, dict(rung.own), rung.training))
+        return super().decide(rung)
+
+
+@quick
+@given(orders)
+def test_each_rung_is_decided_once_and_with_the_whole_cohort_there(members, order) -> None:
+    def trouble(numbers: tuple[int, ...], epoch: int, attempt: int) -> str | None:
+        return "lose after" if attempt == 0 and epoch == 3 else None
+
+    pruner = Recorder()
+    run = Run(members, order, pruner, trouble=trouble)
+    epochs = [rung.epoch for rung in pruner.asked]
+    assert epochs == sorted(set(epochs))
+    for rung in pruner.asked:
+        assert rung.told is TOLD
+        assert rung.own.keys() == run.curves.keys()
+        for trained in run.trained:
+            reached = [fake_score(trained.number, e) for e in range(1, rung.epoch + 1)]
+            assert rung.own[trained.number][: rung.epoch] == reached[: trained.epochs]
+            ended = trained.epochs < rung.epoch or epochs_of(trained.number) == rung.epoch
+            assert (trained.number in rung.training) == (not ended)
 
 
 @quick

@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import DataError, InputError
 from pipeline.promotion.registry import move_alias, register
 from pipeline.serving.connection import as_process_default
-from pipeline.serving.loading import load_model
+from pipeline.serving.loading import load_model, load_predictor
 from pipeline.tracking.models import drop_model, log_model
 from pipeline.tracking.store import Store
 
@@ -40,6 +40,8 @@ def test_a_model_by_alias_version_and_run(
         assert (loaded.model_id, loaded.run_id) == (model_id, run_id)
         pd.testing.assert_frame_equal(loaded.predict(raw_rows), expected)
     assert loaded.version == ""
+    again = load_predictor(model_id, store.tracking_uri)
+    pd.testing.assert_frame_equal(again.predict(raw_rows), expected)
     with pytest.raises(DataError, match="weight"):
         loaded.predict(raw_rows.drop(columns="weight"))
 

@@ -1,0 +1,337 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from training_data import SPECS, make_prepared, member, only
+
+from pipeline.data.prepared import Part, Prepared
+from pipeline.errors import TrainingError
+from pipeline.training.members import Member
+from pipeline.training.population import Population
+from pipeline.training.streams import Streams
+
+N_EPOCHS = 4
+
+
+def train_float64(members: list[Member], prepared: Prepared) -> tuple[Population, Tensor]:
+    population = Population(members, prepared, torch.float64)
+    losses = [population.train_epoch(epoch) for epoch in range(1, members[0].train.epochs + 1)]
+    return population, torch.stack(losses)
+
+
+# --- against a plain loop of stock torch ---------------------------------------------------------
+
+
+class StockNetwork(nn.Module):
+    """The network of one member out of torch.nn, started from that member's parameters."""
+
+    def __init__(self, population: Population, k: int) -> None:
+        super().__init__()
+        state, shape = population.state, population.state.architecture
+        named = state.named(state.snapshot()[k])
+
+        def tensor(name: str) -> Tensor:
+            return torch.from_numpy(named[name])
+
+        self.tables = nn.ModuleList(
+            nn.Embedding.from_pretrained(table.clone(), freeze=False)
+            for table in tensor("embedding.table").split(list(shape.n_codes))
+        )
+        widths = [shape.n_features, *shape.layers]
+        layers: list[nn.Module] = []
+        for index in range(len(shape.layers)):
+            layers += [nn.Linear(widths[index], widths[index + 1]).double(), nn.ReLU()]
+            self._fill(layers[-2], tensor, f"sharing.trunk.layers.{index}")
+        self.trunk = nn.Sequential(*layers)
+        self.heads = nn.ModuleDict()
+        for index, (task, width) in enumerate(shape.heads.items()):
+            self.heads[task] = nn.Linear(widths[-1], width).double()
+            self._fill(self.heads[task], tensor, f"heads.{index}.output")
+
+    @staticmethod
+    def _fill(layer: nn.Module, tensor: Callable[[str], Tensor], name: str) -> None:
+        assert isinstance(layer, nn.Linear)
+        layer.weight.data = tensor(f"{name}.weight").T.clone()
+        layer.bias.data = tensor(f"{name}.bias")[0].clone()
+
+    def forward(self, numeric: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        embedded = [table(codes[:, c].long()) for c, table in enumerate(self.tables)]
+        read = self.trunk(torch.cat([numeric, *embedded], dim=1))
+        return {task: head(read) for task, head in self.heads.items()}
+
+
+def stock_loss(task: str, output: Tensor, target: Tensor, price: tuple[float, float]) -> Tensor:
+    """The mean over labelled rows, by the losses of torch."""
+    rows = ~(target.isnan() if target.dim() == 1 else target.isnan().any(1))
+    output, target = output[rows], target[rows].double()
+    if task == "bought":
+        return F.binary_cross_entropy_with_logits(output[:, 0], target)
+    if task == "colour":
+        return F.cross_entropy(output, target.long())
+    if task == "price":
+        return F.mse_loss(output[:, 0], (target - price[0]) / price[1])
+    return F.binary_cross_entropy_with_logits(output, target)
+
+
+def train_stock(
+    network: StockNetwork,
+    one: Member,
+    prepared: Prepared,
+    make: Callable[[list[nn.Parameter], Member], torch.optim.Optimizer],
+) -> None:
+    part = prepared.parts["train"]
+    numeric, codes = torch.from_numpy(part.numeric).double(), torch.from_numpy(part.codes)
+    targets = {task: torch.from_numpy(target) for task, target in part.targets.items()}
+    fitted = {task.name: task.options for task in prepared.tasks}["price"]
+    optimizer = make(list(network.parameters()), one)
+    n_steps = -(-len(part) // one.train.batch_size) * one.train.epochs
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=n_steps)
+    streams = Streams(one.stream)
+    for epoch in range(1, one.train.epochs + 1):
+        streams.start(epoch)
+        for rows in streams.permutation("order", len(part)).split(one.train.batch_size):
+            outputs = network(numeric[rows], codes[rows])
+            losses = [
+                stock_loss(task, outputs[task], targets[task][rows], (fitted["mean"],
+                           fitted["std"])) * weight
+                for task, weight in zip(SPECS, one.weights, strict=True)
+            ]  # fmt: skip
+            optimizer.zero_grad()
+            torch.stack(losses).sum().backward()
+            if one.train.clip is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), one.train.clip)
+            optimizer.step()
+            cosine.step()
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("sgd", lambda p, m: torch.optim.SGD(p, m.train.lr, momentum=m.train.momentum)),
+        ("adam", lambda p, m: torch.optim.Adam(p, m.train.lr, weight_decay=m.train.l2)),
+        ("adamw", lambda p, m: torch.optim.AdamW(p, m.train.lr, weight_decay=m.train.weight_decay)),
+    ],
+)  # fmt: skip
+def test_members_train_like_a_plain_loop_of_torch(
+    prepared: Prepared, name: str, make: Callable[..., torch.optim.Optimizer]
+) -> None:
+    penalty = {"sgd": {}, "adam": {"l2": 0.01}, "adamw": {"weight_decay": 0.1}}[name]
+    members = [
+        member(0, optimizer=name, lr=1e-2, clip=0.5),
+        member(1, optimizer=name, lr=3e-3, weights=(0.5, 2.0, 0.5, 1.0), **penalty),
+    ]
+    population = Population(members, prepared, torch.float64)
+    networks = [StockNetwork(population, k) for k in range(2)]
+    for epoch in range(1, N_EPOCHS + 1):
+        population.train_epoch(epoch)
+    for k, (network, one) in enumerate(zip(networks, members, strict=True)):
+        train_stock(network, one, prepared, make)
+        expected = StockNetwork(population, k).state_dict()
+        for key, value in network.state_dict().items():
+            torch.testing.assert_close(expected[key], value, rtol=0, atol=1e-9)
+
+
+# --- a member in an array equals the same member alone -------------------------------------------
+
+DIFFERENT = [
+    {},
+    {"lr": 3e-2, "dropout": 0.5},
+    {"weights": (4.0, 0.0, 0.0, 0.0), "dropout": 0.2},
+    {"weights": (0.0, 2.0, 2.0, 0.0), "weight_decay": 0.1},
+    {"label_smoothing": 0.2, "dropout_input": 0.3},
+    {"clip": 0.1, "dropout_head": 0.4, "l1": 1e-3},
+    {"noise": 0.5, "drop": 0.2, "l2": 1e-2},
+    {"mixup": 0.4, "dropout": 0.1, "warmup_epochs": 1.5},
+]
+
+
+@pytest.mark.parametrize(
+    "shape", [{}, {"norm": "batch", "head_layers": [5]}, {"optimizer": "sgd", "norm": "layer"}]
+)
+def test_each_member_equals_the_same_member_alone(
+    prepared: Prepared, shape: dict[str, object]
+) -> None:
+    members = [member(number, **{**shape, **values}) for number, values in enumerate(DIFFERENT)]
+    together, losses = train_float64(members, prepared)
+    for k, one in enumerate(members):
+        alone, own = train_float64([one], prepared)
+        torch.testing.assert_close(
+            together.state.snapshot()[k], alone.state.snapshot()[0], rtol=0, atol=1e-9
+        )
+        torch.testing.assert_close(losses[:, k], own[:, 0], rtol=0, atol=1e-9)
+
+
+def test_members_go_on_as_before_when_others_leave(prepared: Prepared) -> None:
+    members = [member(number, norm="batch", **values) for number, values in enumerate(DIFFERENT)]
+    kept = [1, 4, 6, 7]
+    population = Population(members, prepared, torch.float64)
+    for epoch in range(1, N_EPOCHS + 1):
+        population.train_epoch(epoch)
+        if epoch == 2:
+            population.keep(torch.tensor(kept))
+    assert [one.number for one in population.members] == kept
+    for k, number in enumerate(kept):
+        alone, _ = train_float64([members[number]], prepared)
+        torch.testing.assert_close(
+            population.state.snapshot()[k], alone.state.snapshot()[0], rtol=0, atol=1e-9
+        )
+
+
+def test_members_of_two_structures_are_refused(prepared: Prepared) -> None:
+    with pytest.raises(TrainingError, match="share one structure"):
+        Population([member(0), member(1, layers=[3])], prepared)
+
+
+# --- what rests ----------------------------------------------------------------------------------
+
+
+def heads_of(population: Population, k: int, tensor: Tensor) -> list[Tensor]:
+    """Returns what of a (K, P) tensor belongs to the head of each task."""
+    lengths, owners = population.state.segments()
+    parts = torch.split(tensor[k], lengths.tolist())
+    return [part for part, owner in zip(parts, owners, strict=True) if owner is not None]
+
+
+def test_a_task_of_weight_0_leaves_its_head_and_its_state_untouched(prepared: Prepared) -> None:
+    # Decay and momentum would move even a head without gradient.
+    members = [member(0, weights=(1.0, 0.0, 3.0, 0.0), weight_decay=0.1, l2=0.1), member(1)]
+    population = Population(members, prepared, torch.float64)
+    before = heads_of(population, 0, population.state.parameters.clone())
+    population.train_epoch(1)
+    after = heads_of(population, 0, population.state.parameters)
+    adam = population.optimizer
+    for task, moved in enumerate([True, False, True, False]):
+        assert torch.equal(before[task], after[task]) is not moved
+        for state in (adam.mean, adam.square):  # type: ignore[attr-defined]
+            assert bool(heads_of(population, 0, state)[task].any()) is moved
+            assert bool(heads_of(population, 1, state)[task].any())
+
+
+def with_train(prepared: Prepared, **changes: object) -> Prepared:
+    parts = {**prepared.parts, "train": replace(prepared.parts["train"], **changes)}
+    return replace(prepared, parts=parts)
+
+
+def test_a_batch_without_labels_of_a_task_leaves_that_head_untouched(complete: Prepared) -> None:
+    part = complete.parts["train"]
+    order = Streams(7)
+    order.start(1)
+    second = order.permutation("order", len(part)).split(32)[1].numpy()
+    colour = part.targets["colour"].copy()
+    colour[second] = np.nan
+    data = with_train(complete, targets={**part.targets, "colour": colour})
+    population = Population([member(0, weight_decay=0.1)], data, torch.float64)
+    seen: list[Tensor] = []
+    step = population.optimizer.step
+
+    def watched(*args: object) -> None:
+        step(*args)  # type: ignore[arg-type]
+        seen.append(heads_of(population, 0, population.state.parameters)[1].clone())
+
+    population.optimizer.step = watched  # type: ignore[method-assign, assignment]
+    population.train_epoch(1)
+    moved = [not torch.equal(a, b) for a, b in zip(seen, seen[1:], strict=False)]
+    assert moved == [False, True, True, True]
+    assert population.optimizer.steps.tolist() == [[5, 5, 4, 5, 5]]
+
+
+def test_a_missing_label_does_not_count(complete: Prepared) -> None:
+    """The loss is the mean over labelled rows: as if the other rows were not there."""
+    part = complete.parts["train"]
+    random = np.random.default_rng(3)
+    present = random.random(len(part)) < 0.3
+    colour = np.where(present, part.targets["colour"], np.nan).astype(np.float32)
+    alone = only(complete, "colour")
+    few = Part(
+        part.numeric[present], part.codes[present],
+        {"colour": part.targets["colour"][present]}, part.ids[present],
+    )  # fmt: skip
+    one = member(0, optimizer="gd", lr=0.5, weights=(1.0,))
+    masked, losses = train_float64([one], with_train(alone, targets={"colour": colour}))
+    cut, own = train_float64([one], replace(alone, parts={**alone.parts, "train": few}))
+    torch.testing.assert_close(losses, own, rtol=0, atol=1e-12)
+    torch.testing.assert_close(masked.state.parameters, cut.state.parameters, rtol=0, atol=1e-12)
+
+
+# --- rows and batches ----------------------------------------------------------------------------
+
+
+def gathered(population: Population, n_epochs: int) -> list[list[Tensor]]:
+    """Returns the rows of each batch of each epoch."""
+    epochs: list[list[Tensor]] = []
+    gather = population.rows.gather
+
+    def watched(rows: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        epochs[-1].append(rows)
+        return gather(rows)
+
+    population.rows.gather = watched  # type: ignore[method-assign]
+    for epoch in range(1, n_epochs + 1):
+        epochs.append([])
+        population.train_epoch(epoch)
+    return epochs
+
+
+def test_every_row_is_seen_once_an_epoch_in_a_new_order(prepared: Prepared) -> None:
+    epochs = gathered(Population([member(0)], prepared), 2)
+    for batches in epochs:
+        assert [len(batch) for batch in batches] == [32, 32, 32, 32, 22]
+        assert torch.equal(torch.cat(batches).sort().values, torch.arange(150))
+    assert not torch.equal(epochs[0][0], epochs[1][0])
+
+
+def test_gradient_descent_takes_all_rows_in_one_step(prepared: Prepared) -> None:
+    ((batch,),) = gathered(Population([member(0, optimizer="gd")], prepared), 1)
+    assert torch.equal(batch, torch.arange(150))
+
+
+def test_the_train_loss_of_an_epoch_is_the_mean_over_its_labelled_rows(prepared: Prepared) -> None:
+    # At a rate of (almost) nothing the model does not move: the epoch's loss is the data's.
+    one = member(0, lr=1e-300)
+    population, losses = train_float64([replace(one, train=replace(one.train, epochs=1))], prepared)
+    part = prepared.parts["train"]
+    outputs = population.model(
+        torch.from_numpy(part.numeric).double(), torch.from_numpy(part.codes)
+    )
+    fitted = {task.name: task.options for task in prepared.tasks}["price"]
+    for t, task in enumerate(SPECS):
+        target = torch.from_numpy(part.targets[task])
+        expected = stock_loss(task, outputs[task][0], target, (fitted["mean"], fitted["std"]))
+        torch.testing.assert_close(losses[0, 0, t], expected.detach(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("mode", ["c", "r+"])
+def test_mapped_rows_train_like_rows_in_memory(
+    prepared: Prepared, tmp_path: Path, mode: str
+) -> None:
+    part = prepared.parts["train"]
+
+    def mapped(name: str, array: np.ndarray) -> np.ndarray:
+        np.save(tmp_path / f"{name}.npy", array, allow_pickle=False)
+        found: np.ndarray = np.load(tmp_path / f"{name}.npy", mmap_mode=mode, allow_pickle=False)
+        return found
+
+    data = with_train(
+        prepared,
+        numeric=mapped("numeric", part.numeric),
+        codes=mapped("codes", part.codes),
+        targets={task: mapped(task, target) for task, target in part.targets.items()},
+    )
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    found, losses = train_float64([member(0, noise=0.1, drop=0.1)], data)
+    expected, own = train_float64([member(0, noise=0.1, drop=0.1)], prepared)
+    assert torch.equal(found.state.parameters, expected.state.parameters)
+    assert torch.equal(losses, own)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_last_batch_of_one_row_trains_with_batch_norm() -> None:
+    data = make_prepared({"train": 65, "valid": 20, "test": 20}, missing=0.0)
+    population, losses = train_float64([member(0, norm="batch", epochs=2)], data)
+    assert bool(torch.isfinite(losses).all())
+    assert bool(torch.isfinite(population.state.snapshot()).all())
