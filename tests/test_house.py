@@ -40,6 +40,13 @@ HOMES = {
     "pydantic_core": {"study"},
     "transformers": {"data", "models"},
 }
+# Some calls of MLflow make a client of their own: one function sets the process's tracking URI
+# for them and restores it.
+FLUENT = {
+    "pipeline/serving/connection.py": {
+        "mlflow.set_tracking_uri", "mlflow.get_tracking_uri", "mlflow.is_tracking_uri_set",
+    },
+}  # fmt: skip
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 
 
@@ -158,7 +165,7 @@ def test_mlflow_is_never_used_by_its_fluent_interface() -> None:
         for name, call in source.calls():
             parts = name.split(".")
             fluent = len(parts) == 2 or parts[-1] in ("log_model", "autolog")
-            if parts[0] == "mlflow" and fluent:
+            if parts[0] == "mlflow" and fluent and name not in FLUENT.get(source.where, ()):
                 wrong.append(f"{source.where}:{call.lineno} calls {name}")
     assert not wrong, "\n".join(wrong)
 

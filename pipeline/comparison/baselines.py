@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.preprocessing import OneHotEncoder
 
+from pipeline.comparison.inputs import binned, one_hot
 from pipeline.data.prepared import Part, Prepared
 from pipeline.evaluation.evaluate import evaluate_one, tuned
 from pipeline.tasks.base import Kind, labelled
@@ -39,9 +38,6 @@ ROUNDS = (25, 50, 100)
 """Boosting rounds, all read off one fit."""
 
 _MAX_ITER = 200
-_DENSE_COLUMNS = 600  # up to here dense matrices are faster than sparse ones
-_N_BINS = 64  # as good here as 255, and twice as fast
-_MAX_CATEGORIES = 254  # scikit-learn's trees take 255 categories a column
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ def fit_constant(prepared: Prepared) -> BaselineResult:
 
 def fit_linear(prepared: Prepared) -> BaselineResult:
     """Fits logistic and ridge regressions on numbers and one-hot codes."""
-    return _fit_row("linear", prepared, _one_hot(prepared), _linear)
+    return _fit_row("linear", prepared, one_hot(prepared), _linear)
 
 
 def fit_boosting(prepared: Prepared) -> BaselineResult:
@@ -111,7 +107,7 @@ def fit_boosting(prepared: Prepared) -> BaselineResult:
     ) -> Iterator[tuple[Settings, HeldOut]]:
         return _boosting(is_category, inputs, problem, held_out)
 
-    return _fit_row("boosting", prepared, _binned(prepared), learner)
+    return _fit_row("boosting", prepared, binned(prepared), learner)
 
 
 def _fit_row(
@@ -223,50 +219,3 @@ def _boosting(
 def _flat(raw: Array) -> Array:
     """Drops the class axis that staged predictions of two classes keep."""
     return raw[:, 0] if raw.ndim == 2 and raw.shape[1] == 1 else raw
-
-
-def _one_hot(prepared: Prepared) -> dict[str, Any]:
-    """Returns numbers beside one-hot codes; a code that no train row has is all zeros."""
-    numbers = {part: np.asarray(rows.numeric, np.float64) for part, rows in prepared.parts.items()}
-    train = prepared.parts["train"]
-    if not train.codes.shape[1]:
-        return dict(numbers)
-    encoder = OneHotEncoder(handle_unknown="ignore").fit(train.codes)
-    matrices = {
-        part: sparse.hstack([numbers[part], encoder.transform(rows.codes)], format="csr")
-        for part, rows in prepared.parts.items()
-    }
-    if matrices["train"].shape[1] > _DENSE_COLUMNS:
-        return matrices
-    return {part: matrix.toarray() for part, matrix in matrices.items()}
-
-
-def _binned(prepared: Prepared) -> dict[str, Any]:
-    """Returns numbers in bins of equal size beside codes ranked by frequency, fitted on train.
-
-    scikit-learn would bin too, for each label anew and, under weights, a hundred times slower.
-    A code that is rare or that no train row has is NaN.
-    """
-    train = prepared.parts["train"]
-    columns: dict[str, list[Array]] = {part: [] for part in prepared.parts}
-    for column in range(train.numeric.shape[1]):
-        edges = _bin_edges(train.numeric[:, column])
-        for part, rows in prepared.parts.items():
-            columns[part].append(np.searchsorted(edges, rows.numeric[:, column]))
-    for column in range(train.codes.shape[1]):
-        largest = max(rows.codes[:, column].max(initial=0) for rows in prepared.parts.values())
-        counts = np.bincount(train.codes[:, column], minlength=largest + 1)
-        kept = np.argsort(-counts, kind="stable")[: min(np.count_nonzero(counts), _MAX_CATEGORIES)]
-        ranks = np.full(len(counts), np.nan, dtype=np.float32)
-        ranks[kept] = np.arange(len(kept))
-        for part, rows in prepared.parts.items():
-            columns[part].append(ranks[rows.codes[:, column]])
-    return {part: np.column_stack(arrays).astype(np.float32) for part, arrays in columns.items()}
-
-
-def _bin_edges(column: Array) -> Array:
-    """Returns where bins meet: between all values if they are few, else at quantiles."""
-    distinct = np.unique(column)
-    if len(distinct) <= _N_BINS:
-        return np.asarray((distinct[1:] + distinct[:-1]) / 2)
-    return np.unique(np.quantile(column, np.linspace(0, 1, _N_BINS + 1)[1:-1]))

@@ -5,6 +5,7 @@ Nothing of Optuna leaves this file but numbers, params and states.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from optuna.distributions import (
 )
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
 from pipeline.errors import Fault, StudyError, near_miss
@@ -72,7 +74,7 @@ class TrialJournal:
         self, path: Path, name: str, seed: int, sampler: str, ranges: Mapping[str, AnyRange]
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        _mend(path)
+        _mend(path, len(ranges))
         self._seed = seed
         self._sampler = sampler
         self._ranges = ranges
@@ -105,10 +107,8 @@ class TrialJournal:
         if number < len(trials) and trials[number].state.is_finished():
             return Asked(number, trials[number].params, True)
         if number < len(trials) and trials[number].state == TrialState.RUNNING:
-            adopted = optuna.trial.Trial(self._study, trials[number]._trial_id)
-            for name, found in self._distributions.items():
-                adopted._suggest(name, found)  # keeps what was already suggested
-            return Asked(number, adopted.params, False)
+            # Asked by a driver that was killed before it could tell.
+            return Asked(number, trials[number].params, False)
         if first is not None and number == len(trials):
             self._study.enqueue_trial(dict(first))
         trial = self._study.ask(self._distributions)
@@ -198,6 +198,9 @@ def make_sampler(
             action="ignore", category=optuna.exceptions.ExperimentalWarning
         ):
             sampler: optuna.samplers.BaseSampler = kind(**options)
+        if found in ("GridSampler", "BruteForceSampler"):
+            # At the end of the grid they stop `optimize`, which is not what asks here.
+            setattr(sampler, "after_trial", lambda *told: None)  # noqa: B010
     except ImportError as error:
         rule = f"needs a package that is not installed: {error}"
         raise StudyError([Fault("search.sampler", rule, name)]) from error
@@ -216,14 +219,35 @@ def _grid(key: str, found: AnyRange) -> list[Any]:
     return [int(value) for value in values] if found.integer else values
 
 
-def _mend(path: Path) -> None:
-    """Repairs what a killed driver left: a lock nobody holds, half a line at the end."""
+def _mend(path: Path, n_params: int) -> None:
+    """Repairs what a killed driver left: a lock nobody holds, and a trial that is asked by half.
+
+    A trial whose values were not all written is taken back, so that it is asked again from the
+    same state: what a sampler drew for its first values, and noted of itself, would shift the
+    others.
+    """
     path.with_name(path.name + ".lock").unlink(missing_ok=True)
     if not path.exists():
         return
     with path.open("r+b") as file:
         content = file.read()
-        whole = content.rfind(b"\n") + 1
+        whole = _whole(content, n_params)
         if whole < len(content):
             file.truncate(whole)
             os.fsync(file.fileno())
+
+
+def _whole(content: bytes, n_params: int) -> int:
+    """Returns how many bytes of a journal end with a whole line and a wholly asked trial."""
+    end = begun = 0
+    n_missing = 0
+    for line in content.splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
+        operation = json.loads(line)["op_code"]
+        if operation == JournalOperation.CREATE_TRIAL:
+            begun, n_missing = end, n_params
+        elif operation == JournalOperation.SET_TRIAL_PARAM:
+            n_missing -= 1
+        end += len(line)
+    return begun if n_missing > 0 else end

@@ -61,24 +61,13 @@ class Multilabel(Kind):
     def fit(cls, name: str, declared: str, spec: TaskSpec, train: pd.DataFrame) -> TaskInfo:
         """Reads the labels of the train rows; see `Kind.fit`."""
         columns = target_columns(spec)
-        if (spec.separator is not None) != isinstance(spec.target, str):
-            raise DataError(
-                f"Task `{name}`: `target` must be a list of 0/1 columns, or one column together "
-                f"with `separator`. Found {spec.target!r} and separator {spec.separator!r}."
-            )
-        if spec.separator is None:
-            classes = tuple(columns)
-            target = _read_columns(name, train, columns)
-        else:
-            rows = _split(label_texts(name, train[columns[0]]), spec.separator)
-            classes = sort_labels({label for row in rows if row for label in row})
-            target = _mark(rows, classes)
+        classes, target = _read_train(name, spec, train)
         target = target[labelled(target)]
         if not len(target):
             raise no_labels(name, columns, len(train))
         counts = _counts(name, columns, classes, target)
         tuned = spec.threshold == "tuned"
-        threshold = _DEFAULT_THRESHOLD if spec.threshold in (None, "tuned") else spec.threshold
+        threshold = _DEFAULT_THRESHOLD if tuned or spec.threshold is None else spec.threshold
         return cls.describe(
             name,
             declared,
@@ -171,6 +160,23 @@ def best_threshold(target: NDArray[Any], predicted: NDArray[Any]) -> float:
     thresholds = (ranked[ends] + np.maximum(ranked[ends + 1], 0.0)) / 2
     best = thresholds[f1 == f1.max()]
     return float(best[np.argmin(np.abs(best - _DEFAULT_THRESHOLD))])
+
+
+def _read_train(
+    task: str, spec: TaskSpec, train: pd.DataFrame
+) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """Returns the labels and the (N, L) targets of the train rows."""
+    columns = target_columns(spec)
+    if (spec.separator is not None) != isinstance(spec.target, str):
+        raise DataError(
+            f"Task `{task}`: `target` must be a list of 0/1 columns, or one column together "
+            f"with `separator`. Found {spec.target!r} and separator {spec.separator!r}."
+        )
+    if spec.separator is None:
+        return tuple(columns), _read_columns(task, train, columns)
+    rows = _split(label_texts(task, train[columns[0]]), spec.separator)
+    classes = sort_labels({label for row in rows if row for label in row})
+    return classes, _mark(rows, classes)
 
 
 def _read_columns(task: str, labels: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float32]:

@@ -170,7 +170,10 @@ def _record(
     for k, member in enumerate(population.members):
         known = progress[member.number]
         known.epochs = epoch
-        trained = dict(zip(names, losses[k].tolist(), strict=True))
+        trained = {
+            name: loss if weight > 0 else float("nan")
+            for name, loss, weight in zip(names, losses[k].tolist(), member.weights, strict=True)
+        }
         result = EpochResult(member.number, epoch, trained, {}, float("nan"))
         if member.number in broken:
             known.state = "diverged"
