@@ -1,0 +1,223 @@
+"""What each command does: calls a stage and prints what it found.
+
+Imports stand inside the commands: each loads what it needs and no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli.output import console, print_json, say
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.study.loading import Study
+
+Arguments = argparse.Namespace
+
+
+def init(arguments: Arguments) -> None:
+    """Writes a study file from a look at a table."""
+    from pipeline.data.draft import draft_study
+
+    if arguments.output.exists():
+        raise InputError(f"{arguments.output} exists already. Choose another file with -o.")
+    folder = arguments.output.parent
+    text = draft_study(arguments.table, arguments.target, arguments.name, folder)
+    arguments.output.write_text(text, encoding="utf-8")
+    say(f"Wrote {arguments.output}. Next: mtl check {arguments.output}")
+
+
+def check(arguments: Arguments) -> None:
+    """Validates a study file and its data."""
+    from pipeline.study.loading import schema
+
+    if arguments.schema:
+        print(json.dumps(schema(), indent=2))
+        return
+    if arguments.study is None:
+        raise InputError("`mtl check` needs a study file, or --schema.")
+    from pipeline.data.check import check_data
+    from pipeline.errors import StudyError
+    from pipeline.report.study import sampled_trials, study_lines
+
+    study = _load(arguments)
+    faults, notes = check_data(study.spec, study.folder, study.data_dir, arguments.data_rows)
+    if faults:
+        raise StudyError(faults, str(arguments.study))
+    if arguments.json:
+        ranges = {path: str(found) for path, found in study.ranges.items()}
+        print_json({"study": study.spec.name, "tasks": list(study.spec.tasks), "ranges": ranges,
+                     "notes": notes, "sampled": sampled_trials(study, 3)})  # fmt: skip
+        return
+    for line in study_lines(study, notes):
+        print(line)
+
+
+def prepare(arguments: Arguments) -> None:
+    """Stage 1."""
+    from pipeline import stages
+    from pipeline.report.study import prepared_json, prepared_lines
+
+    prepared = stages.prepare(_load(arguments), _store(arguments))
+    if arguments.json:
+        print_json(prepared_json(prepared))
+        return
+    for line in prepared_lines(prepared):
+        print(line)
+
+
+def train(arguments: Arguments) -> None:
+    """Stage 2, by hand."""
+    from pipeline import stages
+    from pipeline.report.tables import trial_table
+
+    trained = stages.train(_load(arguments), arguments.trial, **_where(arguments))
+    if arguments.json:
+        print_json(trained.record.to_json())
+    else:
+        console().print(trial_table(trained.record, "Trained by hand"))
+
+
+def evaluate(arguments: Arguments) -> None:
+    """Stage 3."""
+    from pipeline import stages
+    from pipeline.report.tables import evaluation_table
+
+    found = stages.evaluate(_load(arguments), arguments.trial, arguments.split, **_where(arguments))
+    if arguments.json:
+        print_json(found)
+    else:
+        console().print(evaluation_table(found))
+
+
+def search(arguments: Arguments) -> None:
+    """Launches or resumes a search."""
+    from pipeline import stages
+    from pipeline.report.progress import Progress
+    from pipeline.report.study import next_steps
+    from pipeline.report.tables import search_lines, trials_table
+    from pipeline.stages.reading import read_trials
+
+    study = _load(arguments)
+    say(f"Study {study.spec.name}: {len(study.ranges)} ranges are searched.")
+    found = stages.search(
+        study,
+        arguments.trials,
+        arguments.timeout,
+        arguments.workers,
+        arguments.fresh,
+        observers=[Progress(console(sys.stderr))],
+        **_where(arguments),
+    )
+    if arguments.json:
+        print_json(found)
+        return
+    console().print(trials_table(read_trials(study, _store(arguments)), most=10))
+    for line in search_lines(found):
+        print(line)
+    print(next_steps(arguments.study, _options(arguments), study, found["tracking_uri"]))
+
+
+def show(arguments: Arguments) -> None:
+    """Shows the trials."""
+    from pipeline.report.tables import states_line, trial_table, trials_table
+    from pipeline.stages.reading import read_trials, running_trials
+
+    study = _load(arguments)
+    trials = read_trials(study, _store(arguments))
+    running = running_trials(study, _store(arguments))
+    if arguments.trial is not None:
+        trials = [trial for trial in trials if trial.number == arguments.trial]
+        if not trials:
+            raise InputError(f"{study.spec.name} has no finished trial {arguments.trial}.")
+    if arguments.json:
+        print_json({"study": study.spec.name, "running": running,
+                     "trials": [trial.to_json() for trial in trials]})  # fmt: skip
+    elif arguments.trial is not None:
+        console().print(trial_table(trials[0]))
+    else:
+        console().print(trials_table(trials))
+        print(f"{len(trials)} finished ({states_line(trials)}), {len(running)} asked or running")
+
+
+def compare(arguments: Arguments) -> None:
+    """Shows the comparison, training rows that are missing."""
+    from pipeline import stages
+    from pipeline.report.tables import comparison_notes, comparison_table
+
+    studies = [_load(arguments, path) for path in arguments.studies]
+    documents = [
+        stages.compare(study, arguments.split, arguments.read_only, **_where(arguments))
+        for study in studies
+    ]
+    if len({document["data"] for document in documents}) > 1:
+        raise InputError(
+            "The studies have different data (rows, labels or split), so their scores cannot be "
+            "compared. Compare studies with the same data digest."
+        )
+    if arguments.json:
+        print_json(documents[0] if len(documents) == 1 else {"studies": documents})
+        return
+    for document in documents:
+        console().print(comparison_table(document))
+        for note in comparison_notes(document):
+            print(f"- {note}")
+
+
+def promote(arguments: Arguments) -> None:
+    """Decides a promotion."""
+    from pipeline import stages
+    from pipeline.report.tables import gates_table
+
+    study = _load(arguments)
+    decision = stages.promote(study, arguments.trial, arguments.dry_run, **_where(arguments))
+    if arguments.json:
+        print_json(decision.to_json())
+        return
+    console().print(gates_table(decision.to_json()))
+    alias = f"{decision.model}@{study.spec.promote.alias}"
+    if arguments.dry_run:
+        print(f"Every gate passes: `mtl promote` without --dry-run would move {alias}.")
+    else:
+        print(f"{alias} is now version {decision.version}. "
+              f"Use it: mtl predict {alias} TABLE -o FILE{_options(arguments)}")  # fmt: skip
+
+
+def predict(arguments: Arguments) -> None:
+    """Answers for every row of a table."""
+    from pipeline import stages
+    from pipeline.data.tables import read_table, write_table, writer_of
+
+    writer_of(arguments.output)  # a name that cannot be written is told before the work
+    table = read_table(arguments.table)
+    model = stages.load_model(arguments.model, **_where(arguments))
+    write_table(model.predict(table), arguments.output)
+    say(f"Wrote {len(table)} rows to {arguments.output}.")
+
+
+def _load(arguments: Arguments, path: Path | None = None) -> Study:
+    from pipeline.study.loading import load_study, parse_setting
+
+    data = arguments.data or os.environ.get("MTL_DATA") or None
+    return load_study(path or arguments.study, dict(map(parse_setting, arguments.settings)), data)
+
+
+def _store(arguments: Arguments) -> Path:
+    return Path(arguments.store or os.environ.get("MTL_STORE") or "mlruns")
+
+
+def _where(arguments: Arguments) -> dict[str, Any]:
+    return {"store": _store(arguments), "tracking_uri": arguments.tracking_uri}
+
+
+def _options(arguments: Arguments) -> str:
+    """Returns the options that the next command needs to find the same things."""
+    options = {"--store": arguments.store, "--tracking-uri": arguments.tracking_uri,
+               "--data": getattr(arguments, "data", None)}  # fmt: skip
+    return "".join(f" {name} {value}" for name, value in options.items() if value)
