@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ def init(arguments: Arguments) -> None:
     if arguments.output.exists():
         raise InputError(f"{arguments.output} exists already. Choose another file with -o.")
     folder = arguments.output.parent
+    if not folder.is_dir():
+        raise InputError(f"The folder of {arguments.output} does not exist. Make it first.")
+    _need_table(arguments.table)
     text = draft_study(arguments.table, arguments.target, arguments.name, folder)
     arguments.output.write_text(text, encoding="utf-8")
     say(f"Wrote {arguments.output}. Next: mtl check {arguments.output}")
@@ -99,13 +103,12 @@ def evaluate(arguments: Arguments) -> None:
 def search(arguments: Arguments) -> None:
     """Launches or resumes a search."""
     from pipeline import stages
+    from pipeline.driver.records import StudyFolder
     from pipeline.report.progress import Progress
     from pipeline.report.study import next_steps
     from pipeline.report.tables import search_lines, trials_table
-    from pipeline.stages.reading import read_trials
 
     study = _load(arguments)
-    say(f"Study {study.spec.name}: {len(study.ranges)} ranges are searched.")
     found = stages.search(
         study,
         arguments.trials,
@@ -118,7 +121,8 @@ def search(arguments: Arguments) -> None:
     if arguments.json:
         print_json(found)
         return
-    console().print(trials_table(read_trials(study, _store(arguments)), most=10))
+    trials = StudyFolder(_store(arguments) / "studies", study.spec.name).trials()
+    console().print(trials_table(trials, most=10))
     for line in search_lines(found):
         print(line)
     print(next_steps(arguments.study, _options(arguments), study, found["tracking_uri"]))
@@ -126,12 +130,17 @@ def search(arguments: Arguments) -> None:
 
 def show(arguments: Arguments) -> None:
     """Shows the trials."""
+    from pipeline.driver.records import StudyFolder
     from pipeline.report.tables import states_line, trial_table, trials_table
-    from pipeline.stages.reading import read_trials, running_trials
 
     study = _load(arguments)
-    trials = read_trials(study, _store(arguments))
-    running = running_trials(study, _store(arguments))
+    folder = StudyFolder(_store(arguments) / "studies", study.spec.name)
+    trials, running = folder.trials(), folder.unfinished()
+    if not folder.exists():
+        raise InputError(
+            f"The study {study.spec.name} was not launched in {_store(arguments)}. "
+            "Run `mtl search` first, or name its store with `--store DIR`."
+        )
     if arguments.trial is not None:
         trials = [trial for trial in trials if trial.number == arguments.trial]
         if not trials:
@@ -152,15 +161,16 @@ def compare(arguments: Arguments) -> None:
     from pipeline.report.tables import comparison_notes, comparison_table
 
     studies = [_load(arguments, path) for path in arguments.studies]
+    store = _store(arguments)
+    if len(studies) > 1 and len({stages.prepare(s, store).data_digest for s in studies}) > 1:
+        raise InputError(
+            "The studies have different data (rows, labels or split), so their scores cannot be "
+            "compared. Compare studies with the same data digest, which `mtl prepare` prints."
+        )
     documents = [
         stages.compare(study, arguments.split, arguments.read_only, **_where(arguments))
         for study in studies
     ]
-    if len({document["data"] for document in documents}) > 1:
-        raise InputError(
-            "The studies have different data (rows, labels or split), so their scores cannot be "
-            "compared. Compare studies with the same data digest."
-        )
     if arguments.json:
         print_json(documents[0] if len(documents) == 1 else {"studies": documents})
         return
@@ -195,10 +205,16 @@ def predict(arguments: Arguments) -> None:
     from pipeline.data.tables import read_table, write_table, writer_of
 
     writer_of(arguments.output)  # a name that cannot be written is told before the work
+    _need_table(arguments.table)
     table = read_table(arguments.table)
     model = stages.load_model(arguments.model, **_where(arguments))
     write_table(model.predict(table), arguments.output)
     say(f"Wrote {len(table)} rows to {arguments.output}.")
+
+
+def _need_table(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"There is no table {path}. Name a CSV, TSV, JSON Lines or Parquet file.")
 
 
 def _load(arguments: Arguments, path: Path | None = None) -> Study:
@@ -218,6 +234,7 @@ def _where(arguments: Arguments) -> dict[str, Any]:
 
 def _options(arguments: Arguments) -> str:
     """Returns the options that the next command needs to find the same things."""
-    options = {"--store": arguments.store, "--tracking-uri": arguments.tracking_uri,
-               "--data": getattr(arguments, "data", None)}  # fmt: skip
-    return "".join(f" {name} {value}" for name, value in options.items() if value)
+    options = [("--store", arguments.store), ("--tracking-uri", arguments.tracking_uri),
+               ("--data", arguments.data),
+               *(("--set", setting) for setting in arguments.settings)]  # fmt: skip
+    return "".join(f" {name} {shlex.quote(str(value))}" for name, value in options if value)

@@ -9,6 +9,11 @@ from pipeline.driver.records import StudyFolder, read_json, write_json
 from pipeline.evaluation.evaluate import Evaluation
 
 
+def trial_key(number: int) -> str:
+    """Returns the name of a trial's model among the readings."""
+    return f"trial-{number}"
+
+
 class Readings:
     """The readings of test of one study: one for each model and data digest, never repeated."""
 
@@ -25,8 +30,10 @@ class Readings:
         return Evaluation.from_json(found["evaluation"]) if found else None
 
     def add(self, model: str, data: str, evaluation: Evaluation) -> None:
-        """Keeps a reading."""
+        """Keeps a reading; one that is there already stays as it is."""
         readings = self.all()
+        if f"{model}@{data}" in readings:
+            return
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         entry = {"time": stamp, "evaluation": evaluation.to_json()}
         write_json(self._path, {**readings, f"{model}@{data}": entry})

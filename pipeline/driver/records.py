@@ -12,11 +12,13 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.evaluation.evaluate import Evaluation
-from pipeline.serving.predictor import Predictor
 from pipeline.tasks.base import TaskInfo
+
+if TYPE_CHECKING:
+    from pipeline.serving.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,11 @@ class StudyFolder:
         outcomes = (self.outcome(cohort) for cohort in self.cohorts())
         return [trial for outcome in outcomes if outcome for trial in outcome]
 
+    def unfinished(self) -> list[int]:
+        """Returns the numbers of the trials of cohorts that were begun and have not all ended."""
+        open_cohorts = (cohort for cohort in self.cohorts() if self.outcome(cohort) is None)
+        return [number for cohort in open_cohorts for number in cohort.numbers]
+
     def model_path(self, number: int) -> Path:
         """Returns the folder of a trial's model."""
         return self.path / "models" / f"trial-{number}"
@@ -163,6 +170,9 @@ class StudyFolder:
 
     def load_model(self, number: int) -> Predictor | None:
         """Returns a kept model; None where it was not kept."""
+        # Here, because looking at a study must not wait for torch.
+        from pipeline.serving.predictor import Predictor
+
         path = self.model_path(number)
         return Predictor.load(path) if path.exists() else None
 

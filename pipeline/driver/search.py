@@ -7,110 +7,36 @@ have ended before the journal is told. Whatever was not reached runs again on re
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from pipeline.data.prepared import Prepared
-from pipeline.driver.backend import Backend, InProcess
+from pipeline.driver.backend import Backend
 from pipeline.driver.cohort import CohortRun
 from pipeline.driver.interrupts import Interrupts
 from pipeline.driver.journal import TrialJournal
+from pipeline.driver.keeping import BestModels
+from pipeline.driver.launch import (
+    Phases,
+    SearchOptions,
+    SearchResult,
+    make_backend,
+    make_pruner,
+)
 from pipeline.driver.observers import Observer
-from pipeline.driver.processes import LocalProcesses
-from pipeline.driver.pruners import Pruner
 from pipeline.driver.records import Cohort, StudyFolder, TrialRecord, best_trials
 from pipeline.driver.resume import check_resume, launch_settings
-from pipeline.driver.trials import (
-    end_of,
-    epoch_metrics,
-    make_member,
-    make_predictor,
-    make_record,
-    start_of,
-)
+from pipeline.driver.trials import end_of, epoch_metrics, make_member, make_record, start_of
 from pipeline.errors import Interrupted
-from pipeline.study import catalogue
 from pipeline.study.loading import Study
-from pipeline.study.ranges import Choices, Range
 from pipeline.tracking.records import State, TrialEnd, now_ms
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.members import EpochResult, Member, Trained
 
 Describe = Callable[[Sequence[TrialRecord], str], tuple[pd.DataFrame, str]]
 """From the finished trials and the search's state to the parent run's table and description."""
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How a search runs; none of it changes a parameter.
-
-    Attributes:
-        n_trials: Finished trials at the end, those of earlier launches counted.
-        timeout_seconds: After this no further cohort starts; the running one is finished.
-        n_workers: Local processes; 1 trains in the driver's own process.
-    """
-
-    n_trials: int
-    timeout_seconds: float | None = None
-    n_workers: int = 1
-
-
-@dataclass
-class Phases:
-    """Seconds spent in each phase of a search."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def of(self, phase: str) -> Iterator[None]:
-        """Adds the time inside to a phase."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - started
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + spent
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search leaves.
-
-    Attributes:
-        trials: All finished trials, in number order.
-        run_id: The parent run.
-        seconds: From the first ask to the last tell of this launch.
-        phases: Seconds of each phase.
-    """
-
-    trials: tuple[TrialRecord, ...]
-    run_id: str
-    seconds: float
-    phases: Mapping[str, float]
-
-
-def make_pruner(study: Study) -> Pruner:
-    """Makes the study's pruner, whose rungs reach to the most epochs that a trial may have."""
-    found = study.ranges.get("train.epochs")
-    n_epochs = study.spec.train.epochs
-    if isinstance(found, Range):
-        n_epochs = int(found.high)
-    elif isinstance(found, Choices):
-        n_epochs = max(found.choices)
-    pruner: Pruner = catalogue.load("pruner", study.spec.search.pruner)(n_epochs, study.spec.seed)
-    return pruner
-
-
-def default_workers(study: Study) -> int:
-    """Returns one worker a core, but no more than a cohort has arrays."""
-    n_arrays = -(-study.spec.search.cohort // study.spec.search.population)
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(n_cores or 1, n_arrays))
 
 
 class Search:
@@ -145,6 +71,7 @@ class Search:
         self.describe = describe
         self.phases = Phases()
         self._pruner = make_pruner(study)
+        self._models = BestModels(folder, prepared, study.spec.search.keep)
         self._run_ids: dict[int, str] = {}
 
     def run(self) -> SearchResult:
@@ -161,26 +88,32 @@ class Search:
             journal = TrialJournal(
                 self.folder.journal, spec.name, spec.seed, spec.search.sampler, self.study.ranges
             )
-        backend = self._backend()
+        backend = make_backend(self.prepared, self.options.n_workers)
         try:
-            with self.phases.of("track"):
-                run_id = self._open_runs(journal)
-            for observer in self.observers:
-                observer.search_started(self.options.n_trials, self.folder.trials())
-            started = time.perf_counter()
             with Interrupts() as interrupts:
-                self._search(journal, backend, interrupts, started)
-            seconds = time.perf_counter() - started
-            with self.phases.of("models"):
-                self._publish_models()
-            self._finish("complete")
-        except (Interrupted, KeyboardInterrupt):
-            self._finish("interrupted")
-            raise
+                return self._run(journal, backend, interrupts)
         finally:
             backend.close()
             for observer in self.observers:
                 observer.search_ended()
+
+    def _run(self, journal: TrialJournal, backend: Backend, interrupts: Interrupts) -> SearchResult:
+        with self.phases.of("track"):
+            run_id = self._open_runs()
+        try:
+            for observer in self.observers:
+                observer.search_started(self.options.n_trials, self.folder.trials())
+            started = time.perf_counter()
+            self._search(journal, backend, interrupts, started)
+            seconds = time.perf_counter() - started
+            with self.phases.of("models"):
+                self._models.publish(self.tracker)
+        except Exception as error:
+            interrupted = isinstance(error, Interrupted)
+            self._close_runs("the search was stopped" if interrupted else f"it failed: {error}")
+            self._finish("interrupted" if interrupted else "failed")
+            raise
+        self._finish("complete")
         return SearchResult(tuple(self.folder.trials()), run_id, seconds, self.phases.seconds)
 
     def _open_record(self) -> None:
@@ -190,12 +123,7 @@ class Search:
             self.folder.save_record({**record, "settings": settings})
         check_resume(self.study.spec.name, self.folder.record()["settings"], settings)
 
-    def _backend(self) -> Backend:
-        if self.options.n_workers == 1 or self.prepared.folder is None:
-            return InProcess(self.prepared)
-        return LocalProcesses(self.prepared.folder, self.options.n_workers)
-
-    def _open_runs(self, journal: TrialJournal) -> str:
+    def _open_runs(self) -> str:
         """Opens the parent run, and discards the runs of attempts that will be made again."""
         record = self.folder.record()
         run_id = self.tracker.start_study(
@@ -257,7 +185,7 @@ class Search:
             self.folder.begin(cohort)
             trials = self._train_cohort(cohort, journal, backend, interrupts)
             self.folder.save_outcome(cohort, trials)
-            self._drop_models()
+            self._models.drop()
         with self.phases.of("track"):
             for trial in trials:
                 self.tracker.finish(trial.run_id, end_of(trial))
@@ -293,11 +221,7 @@ class Search:
             self._epochs_done, lambda: interrupts.requested,
         )  # fmt: skip
         with self.phases.of("train"):
-            try:
-                trained = run.run()
-            except (Interrupted, KeyboardInterrupt):
-                self._close_interrupted()
-                raise
+            trained = run.run()
         return self._keep(members, trained, params, run.curves)
 
     def _keep(
@@ -314,12 +238,7 @@ class Search:
                         curves[member.number], self._run_ids[member.number], ended_ms)
             for member, result in zip(members, trained, strict=True)
         ]  # fmt: skip
-        best = best_trials([*self.folder.trials(), *records], self.study.spec.search.keep)
-        chosen = {record.number for record in best}
-        for member, result in zip(members, trained, strict=True):
-            if member.number in chosen:
-                predictor = make_predictor(member, result, self.prepared)
-                self.folder.save_model(member.number, predictor)
+        self._models.keep(members, trained, records)
         return records
 
     def _epochs_done(self, results: Sequence[EpochResult]) -> None:
@@ -338,33 +257,14 @@ class Search:
         for best in best_trials(known, 1):
             assert best.evaluation is not None  # it is complete
             scores = {f"best/{task}": score for task, score in best.evaluation.scores.items()}
-            self.tracker.study_progress(trial.number, {"best/score": best.score or 0.0, **scores})
+            metrics = {"best/score": best.score or 0.0, **scores}
+            self.tracker.study_progress(trial.number, metrics, trial.ended_ms)
 
-    def _drop_models(self) -> None:
-        best = best_trials(self.folder.trials(), self.study.spec.search.keep)
-        for number in set(self.folder.models()) - {trial.number for trial in best}:
-            self.folder.drop_model(number)
-
-    def _close_interrupted(self) -> None:
-        end = TrialEnd("interrupted", "the search was stopped; the trial runs again on resume")
-        for run_id in self._run_ids.values():
-            self.tracker.finish(run_id, end)
-
-    def _publish_models(self) -> None:
-        """Logs the kept models that MLflow has not, and drops those no longer among the best."""
-        trials = {trial.number: trial for trial in self.folder.trials()}
-        record = self.folder.record()
-        logged: dict[str, str] = record.get("models", {})
-        for number in self.folder.models():
-            predictor = self.folder.load_model(number)
-            if str(number) not in logged and predictor is not None:
-                trial = trials[number]
-                model_id = self.tracker.log_model(trial.run_id, predictor, end=end_of(trial))
-                logged[str(number)] = model_id
-                self.folder.save_record({**record, "models": logged})
-        for gone in set(logged) - {str(number) for number in self.folder.models()}:
-            self.tracker.drop_model(logged.pop(gone))
-            self.folder.save_record({**record, "models": logged})
+    def _close_runs(self, reason: str) -> None:
+        """Ends the runs of the cohort that was training; it runs again on resume."""
+        ended = {trial.run_id for trial in self.folder.trials()}
+        for run_id in set(self._run_ids.values()) - ended:
+            self.tracker.finish(run_id, TrialEnd("interrupted", reason))
 
     def _finish(self, state: State) -> None:
         with self.phases.of("track"):

@@ -69,10 +69,15 @@ class Embedding(MemberLayer):
         self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int64), persistent=False)
 
     def initialise(self, member: int, generator: torch.Generator) -> None:
-        """Draws from N(0, 1/width), so that a category weighs as much as one number."""
+        """Draws from N(0, 1/width), so that a category weighs as much as one number.
+
+        Codes 0 (unseen) and 1 (missing) start at zero: where train has none of them they are
+        never trained, and say nothing rather than something random.
+        """
         with torch.no_grad():
             std = 1 / math.sqrt(self.table.shape[2])
             self.table[member].normal_(0, std, generator=generator)
+            self.table[member, torch.cat([self.offsets, self.offsets + 1])] = 0
 
     def forward(self, codes: Tensor) -> Tensor:
         """Maps (B, C) codes, or (K, B, C) where members differ, to (K, B, C * d)."""

@@ -18,7 +18,7 @@ from pipeline.stages.session import (
     Tables,
     find_trial,
     model_of,
-    open_session,
+    open_searched,
     recording,
     say_on_stderr,
 )
@@ -42,7 +42,8 @@ def compare(
     Args:
         study: The study, searched before.
         part: `test` for the end, `valid` while the search goes on.
-        read_only: Train and record nothing: rows that are missing are left out.
+        read_only: Train and record nothing: rows that are missing, or were not read on test
+            before, are left out.
         store: Where the study is recorded.
         tables: Data frames in place of paths.
         tracking_uri: A server in place of the store's database.
@@ -50,15 +51,18 @@ def compare(
 
     Returns:
         The JSON contract of `mtl compare`.
+
+    Raises:
+        InputError: The study has no complete trial.
+        ResumeError: The study's settings or data are not those of the search.
     """
-    session = open_session(study, store, tables, tracking_uri)
+    session = open_searched(study, store, tables, tracking_uri)
     best = find_trial(session, "best")
     n_trials = len(session.folder.trials())
     file = session.folder.path / "comparisons" / f"{part}-{best.number}-of-{n_trials}.json"
     known = read_json(file)
     if known is not None and known["data"] == session.prepared.data_digest:
-        document: dict[str, Any] = known
-        return document
+        return {**known, "test_reads": len(Readings(session.folder).all())}
     if read_only:
         scored = _score(session, best, part, True, say)
         return _document(session, scored, part)
@@ -68,7 +72,7 @@ def compare(
             _note_readings(session, scored)
             track_test(tracker, best.run_id, best.epochs, scored[0].evaluation)
         _track_rows(session, tracker, scored, part)
-        document = _document(session, scored, part)
+        document: dict[str, Any] = _document(session, scored, part)
         write_json(file, document)
     return document
 
@@ -80,6 +84,9 @@ def _score(
     rows = collect_rows(
         session.study, session.prepared, session.folder, best, predictor, say, read_only
     )
+    if read_only and part == "test":
+        readings, data = Readings(session.folder), session.prepared.data_digest
+        rows = [row for row in rows if readings.get(row.key, data) is not None]
     return score_rows(rows, session.prepared, part, session.study.spec.seed)
 
 
@@ -114,10 +121,10 @@ def _track_rows(session: Session, tracker: Tracker, scored: Sequence[Scored], pa
     ]
     started = tracker.start_trials(starts)
     runs |= {one.row.key: started[number] for number, one in enumerate(fresh)}
+    session.folder.save_record({**record, "rows": runs})
     for one in scored:
         if one.row.kind != "tuned":
             tracker.finish(runs[one.row.key], _row_end(one, part))
-    session.folder.save_record({**record, "rows": runs})
 
 
 def _row_end(one: Scored, part: str) -> TrialEnd:

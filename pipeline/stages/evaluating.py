@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.comparison.readings import Readings
+from pipeline.comparison.readings import Readings, trial_key
 from pipeline.driver.records import TrialRecord
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one
 from pipeline.serving.predictor import Predictor
@@ -16,7 +16,7 @@ from pipeline.stages.session import (
     Tables,
     find_trial,
     model_of,
-    open_session,
+    open_searched,
     recording,
     say_on_stderr,
 )
@@ -39,6 +39,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluates one trial's model; test is read once a model and data, then shown again.
 
+    Only a first reading of test is recorded: anything else is shown also while a search runs.
+
     Args:
         study: The study, searched before.
         trial: Number of a trial, or `best`.
@@ -50,11 +52,20 @@ def evaluate(
 
     Returns:
         The JSON contract of `mtl evaluate`.
+
+    Raises:
+        InputError: The study has no such trial, or the trial has no model.
+        ResumeError: The study's settings or data are not those of the search.
     """
-    session = open_session(study, store, tables, tracking_uri)
+    session = open_searched(study, store, tables, tracking_uri)
     record = find_trial(session, trial)
-    with recording(session) as tracker:
-        found = evaluate_trial(session, tracker, record, part, say)
+    if part == "test":
+        found = known_reading(session, record)
+        if found is None:
+            with recording(session) as tracker:
+                found = read_test(session, tracker, record, say)
+    else:
+        found = evaluate_predictor(session, model_of(session, record, say), part)
     return {
         "trial": record.number,
         "split": part,
@@ -66,18 +77,19 @@ def evaluate(
     }
 
 
-def evaluate_trial(
-    session: Session, tracker: Tracker, record: TrialRecord, part: str, say: Say
-) -> Evaluation:
-    """Evaluates a trial's model; a reading of test is kept, and shown on the trial's run."""
-    readings = Readings(session.folder)
-    model, data = f"trial-{record.number}", session.prepared.data_digest
-    if part == "test" and (known := readings.get(model, data)) is not None:
+def known_reading(session: Session, record: TrialRecord) -> Evaluation | None:
+    """Returns what was read of test for a trial's model; None where it was not read yet."""
+    return Readings(session.folder).get(trial_key(record.number), session.prepared.data_digest)
+
+
+def read_test(session: Session, tracker: Tracker, record: TrialRecord, say: Say) -> Evaluation:
+    """Evaluates a trial's model on test, once: the reading is kept and shown on its run."""
+    known = known_reading(session, record)
+    if known is not None:
         return known
-    found = evaluate_predictor(session, model_of(session, record, say), part)
-    if part == "test":
-        readings.add(model, data, found)
-        track_test(tracker, record.run_id, record.epochs, found)
+    found = evaluate_predictor(session, model_of(session, record, say), "test")
+    Readings(session.folder).add(trial_key(record.number), session.prepared.data_digest, found)
+    track_test(tracker, record.run_id, record.epochs, found)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.comparison.baselines import fit_constant
-from pipeline.comparison.readings import Readings
+from pipeline.comparison.readings import Readings, trial_key
 from pipeline.driver.records import TrialRecord
 from pipeline.driver.trials import end_of
 from pipeline.errors import InputError
@@ -15,7 +15,7 @@ from pipeline.promotion.promote import Candidate, current_champion, promote_mode
 from pipeline.promotion.registry import Champion
 from pipeline.serving.loading import LoadedModel, load_predictor
 from pipeline.serving.loading import load_model as load_recorded
-from pipeline.stages.evaluating import evaluate_predictor, evaluate_trial
+from pipeline.stages.evaluating import evaluate_predictor, read_test
 from pipeline.stages.session import (
     DEFAULT_STORE,
     Say,
@@ -23,7 +23,7 @@ from pipeline.stages.session import (
     Tables,
     find_trial,
     model_of,
-    open_session,
+    open_searched,
     recording,
     say_on_stderr,
 )
@@ -55,23 +55,29 @@ def promote(
 
     Raises:
         GateRefused: A gate refused; the alias is where it was.
-        InputError: The champion cannot be compared: it was trained on other data.
+        InputError: The study has no such trial, or the champion cannot be compared: it was
+            trained on other data.
+        ResumeError: The study's settings or data are not those of the search.
     """
-    session = open_session(study, store, tables, tracking_uri)
+    session = open_searched(study, store, tables, tracking_uri)
     spec = study.spec.promote
     model = spec.model or session.name
     record = find_trial(session, trial)
-    champion = current_champion(session.store, model, spec.alias)
-    champion_test = _champion_scores(session, champion) if champion else None
+    is_complete = record.state == "complete"
     with recording(session) as tracker:
-        found = evaluate_trial(session, tracker, record, "test", say)
+        champion = current_champion(session.store, model, spec.alias)
+        champion_test = _champion_scores(session, champion) if champion else None
+        # Refused anyway: test is not read for a trial that did not complete.
+        found = read_test(session, tracker, record, say) if is_complete else _unread(session)
+        needs_model = is_complete and not dry_run
+        model_id = _model_id(session, tracker, record, say) if needs_model else ""
         tracker.flush()
         candidate = Candidate(
             study=session.name,
             trial=record.number,
             state=record.state,
             run_id=record.run_id,
-            model_id="" if dry_run else _model_id(session, tracker, record, say),
+            model_id=model_id,
             test=found,
             data=session.prepared.data_digest,
             metrics=found.tasks,
@@ -103,11 +109,17 @@ def _model_id(session: Session, tracker: Tracker, record: TrialRecord, say: Say)
 
 
 def _champion_scores(session: Session, champion: Champion) -> Evaluation:
-    """Evaluates today's champion on the test rows of this study.
+    """Evaluates today's champion on the test rows of this study, once as any other model.
 
     Raises:
         InputError: Its inputs or labels are others than this study's.
     """
+    own = (t.number for t in session.folder.trials() if t.run_id == champion.run_id)
+    key = next(map(trial_key, own), champion.model_id)
+    readings, data = Readings(session.folder), session.prepared.data_digest
+    known = readings.get(key, data)
+    if known is not None:
+        return known
     predictor = load_predictor(champion.model_id, session.store.tracking_uri)
     prepared = session.prepared
     labels = [(task.name, task.kind, task.classes) for task in predictor.tasks]
@@ -120,7 +132,15 @@ def _champion_scores(session: Session, champion: Champion) -> Evaluation:
             "or train rows than this study, so the two cannot be compared on the same encoded "
             "rows. Give `promote.model` another name to register this study's model beside it."
         )
-    return evaluate_predictor(session, predictor, "test")
+    found = evaluate_predictor(session, predictor, "test")
+    readings.add(key, data, found)
+    return found
+
+
+def _unread(session: Session) -> Evaluation:
+    """Stands for test scores that there are none of."""
+    scores = {info.name: float("nan") for info in session.prepared.tasks}
+    return Evaluation("test", n_rows={}, tasks={}, scores=scores, mean=float("nan"))
 
 
 def _constant(session: Session) -> Evaluation:
@@ -140,9 +160,11 @@ def load_model(
     """
     if isinstance(store, Store):
         return load_recorded(uri, store.tracking_uri)
-    if tracking_uri is None and not (Path(store) / "mlflow.db").exists():
+    if tracking_uri is not None:  # nothing is kept in a folder here
+        return load_recorded(uri, tracking_uri)
+    if not (Path(store) / "mlflow.db").exists():
         raise InputError(
             f"There is no store at {store}. Name the one that the model was promoted in with "
             "`--store DIR`."
         )
-    return load_recorded(uri, open_store(Path(store), tracking_uri).tracking_uri)
+    return load_recorded(uri, open_store(Path(store)).tracking_uri)

@@ -9,9 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.driver.journal import make_sampler
+from pipeline.driver.launch import SearchOptions, SearchResult, default_workers
 from pipeline.driver.observers import Observer
 from pipeline.driver.records import TrialRecord, best_trials
-from pipeline.driver.search import Search, SearchOptions, SearchResult, default_workers
+from pipeline.driver.search import Search
 from pipeline.report.tables import study_page, trials_frame
 from pipeline.stages.session import (
     DEFAULT_STORE,
@@ -62,10 +64,14 @@ def search(
         The JSON contract of `mtl search`.
 
     Raises:
+        StudyError: The sampler is unknown, or cannot search these ranges.
         ResumeError: The study was launched with other settings or data.
         Interrupted: Ctrl-C; the runs are closed and the search can be resumed.
     """
+    # Optuna alone knows its samplers: a name it does not know must not reach the record.
+    make_sampler(study.spec.search.sampler, study.spec.seed, study.ranges)
     session = open_session(study, store, tables, tracking_uri)
+    say(f"Study {session.name}: {len(study.ranges)} ranges are searched.")
     for warning in session.prepared.report.warnings:
         say(f"Note: {warning}")
     options = SearchOptions(

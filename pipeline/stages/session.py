@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +16,7 @@ from pipeline.data.prepare import prepare_data
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import one_thread
 from pipeline.driver.records import StudyFolder, TrialRecord, best_trials
+from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.driver.trials import make_member, make_predictor
 from pipeline.errors import InputError, StoreError, TrainingError
 from pipeline.report.tables import study_page, trials_frame
@@ -26,7 +27,8 @@ from pipeline.tracking.records import State
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_tracker import StudyTracker
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.loop import train
+from pipeline.training.loop import Answer, train
+from pipeline.training.members import EpochResult, Stop
 
 Say = Callable[[str], None]
 Tables = Mapping[str, pd.DataFrame]
@@ -48,6 +50,7 @@ class Session:
         store: Where its records live.
         folder: Its files in the store.
         seconds: What opening took, by phase.
+        retrained: Models that were trained again, by trial, so that each is trained once.
     """
 
     study: Study
@@ -55,6 +58,7 @@ class Session:
     store: Store
     folder: StudyFolder
     seconds: Mapping[str, float]
+    retrained: dict[int, Predictor] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -71,8 +75,14 @@ def prepare(
         StudyError: The study names columns that its sources lack.
         DataError: The data breaks a rule; nothing was written.
     """
-    folder = store.folder if isinstance(store, Store) else Path(store)
-    return prepare_data(study.spec, study.folder, folder / "cache", study.data_dir, tables)
+    folder = _folder(store)
+    is_new = not folder.exists()
+    try:
+        return prepare_data(study.spec, study.folder, folder / "cache", study.data_dir, tables)
+    except InputError:
+        if is_new:
+            _remove_empty(folder)
+        raise
 
 
 def open_session(
@@ -88,6 +98,30 @@ def open_session(
     opened = store if isinstance(store, Store) else open_store(Path(store), tracking_uri)
     seconds = {"prepare": prepared_at - started, "store": time.perf_counter() - prepared_at}
     return Session(study, prepared, opened, StudyFolder(opened.studies, study.spec.name), seconds)
+
+
+def open_searched(
+    study: Study,
+    store: Store | Path | str = DEFAULT_STORE,
+    tables: Tables | None = None,
+    tracking_uri: str | None = None,
+) -> Session:
+    """Opens a study that was searched, on the data that it was searched on.
+
+    Raises:
+        InputError: No trial is finished in this store, which is left as it is.
+        ResumeError: Settings or data changed: its models would get rows encoded otherwise.
+    """
+    folder = _folder(store)
+    if not StudyFolder(folder / "studies", study.spec.name).trials():
+        raise InputError(
+            f"The study {study.spec.name} has no finished trial in {folder}. "
+            "Run `mtl search` first, or name its store with `--store DIR`."
+        )
+    session = open_session(study, store, tables, tracking_uri)
+    launched = session.folder.record()["settings"]
+    check_resume(session.name, launched, launch_settings(study, session.prepared))
+    return session
 
 
 @contextmanager
@@ -122,7 +156,9 @@ def recording(session: Session) -> Iterator[Tracker]:
             params={}, resume_run_id=record.get("run_id"),
         )  # fmt: skip
         folder.save_record({**record, "run_id": run_id})
-        state: State = record.get("state", "complete")
+        # A search that was killed has begun cohorts and left no state.
+        left: State = "interrupted" if record.get("cohorts") else "complete"
+        state: State = record.get("state", left)
         try:
             yield tracker
         finally:
@@ -135,14 +171,9 @@ def find_trial(session: Session, trial: int | str) -> TrialRecord:
     """Returns a finished trial, by number or `best`.
 
     Raises:
-        InputError: The study was not searched, or has no such trial.
+        InputError: The study has no such trial.
     """
     trials = session.folder.trials()
-    if not trials:
-        raise InputError(
-            f"The study {session.name} has no finished trial in {session.store.folder}. "
-            "Run `mtl search` first, or name its store with `--store DIR`."
-        )
     if trial == "best":
         best = best_trials(trials, 1)
         if not best:
@@ -162,16 +193,44 @@ def find_trial(session: Session, trial: int | str) -> TrialRecord:
 def model_of(session: Session, record: TrialRecord, say: Say) -> Predictor:
     """Returns a trial's model, trained again from its record where it was not kept.
 
+    A pruned trial is trained as far as it came: its model is that of its best epoch until then.
+
     Raises:
+        InputError: The trial diverged or failed, so that it has no model.
         TrainingError: Trained again, it does not complete.
     """
-    kept = session.folder.load_model(record.number)
+    kept = session.folder.load_model(record.number) or session.retrained.get(record.number)
     if kept is not None:
         return kept
+    if record.state not in ("complete", "pruned"):
+        raise InputError(
+            f"Trial {record.number} of {session.name} {record.state} and has no model. "
+            f"`mtl show --trial {record.number}` tells why; choose another trial."
+        )
     say(f"The model of trial {record.number} was not kept: training it again from its record.")
     member = make_member(session.study, session.prepared, record.number, record.params)
+
+    def as_far(results: list[EpochResult]) -> Answer:
+        ended = results[0].epoch >= record.epochs
+        return {record.number: Stop("complete", record.reason)} if ended else {}
+
     with one_thread():
-        trained = train([member], session.prepared)[0]
+        trained = train([member], session.prepared, as_far)[0]
     if trained.state != "complete":
         raise TrainingError(f"Trial {record.number} ended as {trained.state}: {trained.reason}.")
-    return make_predictor(member, trained, session.prepared)
+    session.retrained[record.number] = make_predictor(member, trained, session.prepared)
+    return session.retrained[record.number]
+
+
+def _folder(store: Store | Path | str) -> Path:
+    return store.folder if isinstance(store, Store) else Path(store)
+
+
+def _remove_empty(store: Path) -> None:
+    """Removes a store that holds nothing but the lock of a preparation that failed."""
+    index = store / "cache" / "index"
+    with suppress(OSError):  # whatever is not empty stays
+        for lock in index.glob("*.lock"):
+            lock.unlink()
+        for folder in (index, index.parent, store):
+            folder.rmdir()

@@ -21,12 +21,13 @@ from pipeline.stages.session import (
     Session,
     Tables,
     find_trial,
+    open_searched,
     open_session,
     recording,
 )
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params
-from pipeline.tracking.records import now_ms
+from pipeline.tracking.records import State, TrialEnd, now_ms
 from pipeline.tracking.store import Store
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.loop import Answer
@@ -65,11 +66,14 @@ def train(
 
     Raises:
         InputError: There is no such trial.
+        ResumeError: A trial is trained again, and the settings or data are not its own.
     """
-    session = open_session(study, store, tables, tracking_uri)
-    params = study.centre() if trial is None else find_trial(session, trial).params
-    number = 0 if trial is None else trial
-    name = "centre" if trial is None else f"#{trial} again"
+    if trial is None:
+        session = open_session(study, store, tables, tracking_uri)
+        params, number, name = study.centre(), 0, "centre"
+    else:
+        session = open_searched(study, store, tables, tracking_uri)
+        params, number, name = find_trial(session, trial).params, trial, f"#{trial} again"
     with recording(session) as tracker:
         trained = _train_one(session, tracker, number, params, name)
         if trained.predictor is not None:
@@ -91,8 +95,13 @@ def _train_one(
         tracker.log_epoch(run_id, results[0].epoch, epoch_metrics(results[0], prepared))
         return {}
 
-    with one_thread():
-        result = train_members([member], prepared, on_epoch)[0]
+    try:
+        with one_thread():
+            result = train_members([member], prepared, on_epoch)[0]
+    except BaseException as error:
+        state: State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        tracker.finish(run_id, TrialEnd(state, f"{type(error).__name__}: {error}".rstrip(": ")))
+        raise
     record = make_record(member, result, prepared, params, curve, run_id, now_ms())
     tracker.finish(run_id, end_of(record))
     complete = result.state == "complete"

@@ -57,8 +57,8 @@ class Range:
     def __str__(self) -> str:
         notes = [note for note, shown in (("log", self.log), ("integer", self.integer)) if shown]
         if self.step is not None:
-            notes.append(f"step {self.step:g}")
-        return f"{self.low:g} to {self.high:g}" + (f" ({', '.join(notes)})" if notes else "")
+            notes.append(f"step {self.step!r}")
+        return f"{self.low!r} to {self.high!r}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Choices:
         return tuple((f"choices.{i}", choice) for i, choice in enumerate(self.choices))
 
     def __str__(self) -> str:
-        return "one of " + ", ".join(str(label(choice)) for choice in self.choices)
+        return "one of " + ", ".join(json.dumps(label(choice)) for choice in self.choices)
 
 
 AnyRange = Range | Choices

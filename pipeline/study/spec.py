@@ -204,7 +204,7 @@ class AugmentSpec:
 
     Attributes:
         noise: Standard deviation of Gaussian noise on standardised numbers.
-        drop: Chance of hiding a column of a row, as if it were missing.
+        drop: Chance of hiding an input of a row: a number becomes its mean, a category `missing`.
         mixup: Parameter a of Beta(a, a), which mixes pairs of rows and their losses (Zhang et
             al., 2018); 0 mixes none.
     """

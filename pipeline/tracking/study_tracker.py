@@ -154,9 +154,11 @@ class StudyTracker:
             )
         self.flush()
 
-    def study_progress(self, step: int, metrics: Mapping[str, float]) -> None:
+    def study_progress(
+        self, step: int, metrics: Mapping[str, float], timestamp_ms: int | None = None
+    ) -> None:
         """Buffers best-so-far values of the parent run; `step` is the trial's number."""
-        self.log_epoch(self.run_id, step, metrics)
+        self.log_epoch(self.run_id, step, metrics, timestamp_ms)
 
     def finish_study(self, state: State, table: pd.DataFrame, description: str) -> None:
         """Ends the parent run with the table of trials and a description in Markdown."""

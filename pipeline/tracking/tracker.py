@@ -79,7 +79,9 @@ class Tracker(Protocol):
     def discard(self, run_ids: Sequence[str]) -> None:
         """Ends runs of attempts that are made again, as interrupted, and deletes them."""
 
-    def study_progress(self, step: int, metrics: Mapping[str, float]) -> None:
+    def study_progress(
+        self, step: int, metrics: Mapping[str, float], timestamp_ms: int | None = None
+    ) -> None:
         """Buffers best-so-far values of the parent run; `step` is the trial's number."""
 
     def finish_study(self, state: State, table: pd.DataFrame, description: str) -> None:
@@ -167,7 +169,9 @@ class NullTracker:
     def discard(self, run_ids: Sequence[str]) -> None:
         """Does nothing."""
 
-    def study_progress(self, step: int, metrics: Mapping[str, float]) -> None:
+    def study_progress(
+        self, step: int, metrics: Mapping[str, float], timestamp_ms: int | None = None
+    ) -> None:
         """Does nothing."""
 
     def finish_study(self, state: State, table: pd.DataFrame, description: str) -> None:

@@ -26,7 +26,7 @@ from rich.table import Table
 from pipeline import load_study, prepare, search
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import one_thread
-from pipeline.driver.search import default_workers
+from pipeline.driver.launch import default_workers
 from pipeline.driver.trials import make_member
 from pipeline.study.loading import Study
 from pipeline.tracking.store import Store, open_store

@@ -12,8 +12,9 @@ import pytest
 from driver_cases import small_study
 
 from pipeline.data.prepared import Prepared
+from pipeline.driver.launch import SearchOptions, default_workers, make_pruner
 from pipeline.driver.records import Cohort, StudyFolder, TrialRecord, best_trials
-from pipeline.driver.search import Search, SearchOptions, default_workers, make_pruner
+from pipeline.driver.search import Search
 from pipeline.errors import Interrupted, ResumeError
 from pipeline.study.loading import Study
 from pipeline.tracking.records import RunRecord, TrialEnd, TrialStart

@@ -1,0 +1,93 @@
+"""How a search is launched, and what it leaves."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from pipeline.data.prepared import Prepared
+from pipeline.driver.backend import Backend, InProcess
+from pipeline.driver.processes import LocalProcesses
+from pipeline.driver.pruners import Pruner
+from pipeline.driver.records import TrialRecord
+from pipeline.study import catalogue
+from pipeline.study.loading import Study
+from pipeline.study.ranges import Choices, Range
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How a search runs; none of it changes a parameter.
+
+    Attributes:
+        n_trials: Finished trials at the end, those of earlier launches counted.
+        timeout_seconds: After this no further cohort starts; the running one is finished.
+        n_workers: Local processes; 1 trains in the driver's own process.
+    """
+
+    n_trials: int
+    timeout_seconds: float | None = None
+    n_workers: int = 1
+
+
+@dataclass
+class Phases:
+    """Seconds spent in each phase of a search."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, phase: str) -> Iterator[None]:
+        """Adds the time inside to a phase."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - started
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + spent
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search leaves.
+
+    Attributes:
+        trials: All finished trials, in number order.
+        run_id: The parent run.
+        seconds: From the first ask to the last tell of this launch.
+        phases: Seconds of each phase.
+    """
+
+    trials: tuple[TrialRecord, ...]
+    run_id: str
+    seconds: float
+    phases: Mapping[str, float]
+
+
+def make_pruner(study: Study) -> Pruner:
+    """Makes the study's pruner, whose rungs reach to the most epochs that a trial may have."""
+    found = study.ranges.get("train.epochs")
+    n_epochs = study.spec.train.epochs
+    if isinstance(found, Range):
+        n_epochs = int(found.high)
+    elif isinstance(found, Choices):
+        n_epochs = max(found.choices)
+    pruner: Pruner = catalogue.load("pruner", study.spec.search.pruner)(n_epochs, study.spec.seed)
+    return pruner
+
+
+def default_workers(study: Study) -> int:
+    """Returns one worker a core, but no more than a cohort has arrays."""
+    n_arrays = -(-study.spec.search.cohort // study.spec.search.population)
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(n_cores or 1, n_arrays))
+
+
+def make_backend(prepared: Prepared, n_workers: int) -> Backend:
+    """Makes the backend: this process for one worker, local processes for more."""
+    if n_workers == 1 or prepared.folder is None:
+        return InProcess(prepared)
+    return LocalProcesses(prepared.folder, n_workers)
