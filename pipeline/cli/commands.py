@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +197,7 @@ def promote(arguments: Arguments) -> None:
         print(f"Every gate passes: `mtl promote` without --dry-run would move {alias}.")
     else:
         print(f"{alias} is now version {decision.version}. "
-              f"Use it: mtl predict {alias} TABLE -o FILE{_options(arguments)}")  # fmt: skip
+              f"Use it: mtl predict {alias} TABLE -o FILE{_store_options(arguments)}")  # fmt: skip
 
 
 def predict(arguments: Arguments) -> None:
@@ -233,8 +234,14 @@ def _where(arguments: Arguments) -> dict[str, Any]:
 
 
 def _options(arguments: Arguments) -> str:
-    """Returns the options that the next command needs to find the same things."""
-    options = [("--store", arguments.store), ("--tracking-uri", arguments.tracking_uri),
-               ("--data", arguments.data),
-               *(("--set", setting) for setting in arguments.settings)]  # fmt: skip
+    """Returns the options that the next command needs to have the same study and store."""
+    settings = (("--set", setting) for setting in arguments.settings)
+    return _store_options(arguments) + _words([("--data", arguments.data), *settings])
+
+
+def _store_options(arguments: Arguments) -> str:
+    return _words([("--store", arguments.store), ("--tracking-uri", arguments.tracking_uri)])
+
+
+def _words(options: Iterable[tuple[str, Any]]) -> str:
     return "".join(f" {name} {shlex.quote(str(value))}" for name, value in options if value)

@@ -67,7 +67,7 @@ def build_prepared(
     inputs = join_inputs(rows, names)
     train = all_parts(rows) == "train"
     types, left_out = type_columns(inputs[train], names, listed_types(spec))
-    warnings = [f"Column `{name}` is left out: {reason}" for name, reason in left_out.items()]
+    warnings = _left_out_warnings(left_out)
     if not types:
         raise DataError(" ".join(["No column is left as an input.", *warnings]))
     warnings += _screen(spec, rows, list(types))
@@ -90,6 +90,18 @@ def build_prepared(
             sources=sources,
         ),
     )
+
+
+def _left_out_warnings(left_out: Mapping[str, str]) -> list[str]:
+    """Returns a sentence a reason: pictures may have a hundred columns of one value."""
+    columns: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        columns.setdefault(reason, []).append(f"`{name}`")
+    return [
+        f"Column{'s' if len(names) > 1 else ''} {', '.join(names)} "
+        f"{'are' if len(names) > 1 else 'is'} left out: {reason}"
+        for reason, names in columns.items()
+    ]
 
 
 def _screen(spec: StudySpec, rows: Mapping[str, SourceRows], inputs: list[str]) -> list[str]:

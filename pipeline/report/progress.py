@@ -39,7 +39,7 @@ class Progress:
         self._n_before = len(finished)
         self._started = time.monotonic()
         if finished and len(finished) < n_trials:
-            self._console.print(f"Resuming: {len(finished)} trials are finished.", highlight=False)
+            self._say(f"Resuming: {len(finished)} trials are finished.")
         if self._console.is_terminal:
             self._live = Live(console=self._console, transient=True, refresh_per_second=4)
             self._live.start()
@@ -63,7 +63,7 @@ class Progress:
         self._trials += trials
         self._running = None
         if self._live is None:
-            self._console.print(self._line(), highlight=False)
+            self._say(self._line())
         self._show()
 
     def search_ended(self) -> None:
@@ -71,11 +71,15 @@ class Progress:
         if self._live is not None:
             self._live.stop()
             self._live = None
-            self._console.print(self._line(), highlight=False)
+            self._say(self._line())
 
     def _show(self) -> None:
         if self._live is not None:
             self._live.update(Text(self._line()))
+
+    def _say(self, line: str) -> None:
+        # As it is: no markup in a task's name, no break at the edge of what is no terminal.
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _line(self) -> str:
         parts = [f"{len(self._trials)} of {self._n_trials} trials: {states_line(self._trials)}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -80,13 +81,13 @@ def prepared_lines(prepared: Prepared) -> list[str]:
 
 def next_steps(file: Path, options: str, study: Study, tracking_uri: str) -> str:
     """Returns the commands that follow a search."""
-    promote = study.spec.promote
+    promote, name = study.spec.promote, shlex.quote(str(file))
     return "\n".join(
         [
             "",
             "Next:",
-            f"  mtl compare {file}{options}   # against equal weights, each task alone, baselines",
-            f"  mtl promote {file}{options}   # make the best trial "
+            f"  mtl compare {name}{options}   # against equal weights, each task alone, baselines",
+            f"  mtl promote {name}{options}   # make the best trial "
             f"{promote.model or study.spec.name}@{promote.alias}",
             f"  mlflow ui --backend-store-uri '{tracking_uri}'   # look at every run",
         ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.driver.records import TrialRecord, best_trials
 
@@ -76,7 +77,7 @@ def trial_table(trial: TrialRecord, name: str = "") -> Table:
             facts |= {f"valid {task} {name}": _number(value) for name, value in metrics.items()}
     for key, value in facts.items():
         if value:
-            table.add_row(key, value)
+            table.add_row(Text(key), Text(value))  # a traceback may hold what looks like markup
     return table
 
 
