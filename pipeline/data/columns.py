@@ -82,7 +82,7 @@ def _useless(values: "pd.Series[Any]") -> str:
     if missing.all():
         return "it is empty in the train rows."
     if not missing.any() and len(pd.unique(text)) == 1:
-        return f"constant in train, {text[0]!r} in every row."
+        return f"the value is {text[0]!r} in every train row."
     return ""
 
 

@@ -129,7 +129,8 @@ class TaskSpec:
         per: Column of which each value makes a task of its own.
         positive: The label of a binary task that counts as 1; the rarer one where not given.
         separator: What stands between the labels of a one-column multilabel target.
-        threshold: Probability from which a label is given, or `tuned` to choose it on valid.
+        threshold: Probability from which a label is given, or `tuned` to choose it on valid: one
+            for all labels where the metric is micro_f1, else one a label.
         class_weights: Weight of each label in the loss: `balanced`, or label to weight.
         loss: Loss of a regression.
         delta: Where the Huber loss turns linear, in standard deviations of the target.

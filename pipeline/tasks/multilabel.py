@@ -119,12 +119,20 @@ class Multilabel(Kind):
         return Decoded((predicted >= thresholds).astype(np.int64), predicted)
 
     def tune(self, outputs: NDArray[Any], target: NDArray[Any]) -> TaskInfo:
-        """Chooses each label's threshold for the best F1, if the study file says `tuned`."""
+        """Chooses thresholds by F1, if the study file says `tuned`.
+
+        Where micro F1 is the primary metric, all labels get the one threshold with the best micro
+        F1: it counts all decisions alike, and a threshold for each rare label would fit valid
+        rather than the task. Otherwise each label gets its own best F1.
+        """
         if not self.info.options["tuned"]:
             return self.info
         rows = labelled(target)
         predicted, truth = sigmoid(outputs[rows]), target[rows]
-        thresholds = [best_threshold(truth[:, i], predicted[:, i]) for i in range(self.width)]
+        if self.info.metric == "micro_f1":
+            thresholds = [best_threshold(truth.ravel(), predicted.ravel())] * self.width
+        else:
+            thresholds = [best_threshold(truth[:, i], predicted[:, i]) for i in range(self.width)]
         return replace(self.info, options={**self.info.options, "threshold": thresholds})
 
     def answer(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:

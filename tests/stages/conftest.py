@@ -1,66 +1,13 @@
 """One study taken through the whole chain, once for all tests of the stages."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
-from stage_cases import chain_study, people
+from stage_cases import Chain, chain_study, people
 
-from pipeline import compare, prepare, promote, search
-from pipeline.comparison.readings import Readings
-from pipeline.data.prepared import Prepared
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline import compare, promote, search
 from pipeline.promotion.gates import Decision
-from pipeline.study.loading import Study
 from pipeline.tracking.store import Store
-
-
-@dataclass
-class Chain:
-    """The study, its data, its place, and what its stages returned."""
-
-    study: Study
-    frame: pd.DataFrame
-    store: Store
-    found: dict[str, dict[str, Any]] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
-
-    @property
-    def where(self) -> dict[str, Any]:
-        return {"store": self.store, "tables": {"people": self.frame}, "say": self.said.append}
-
-    @property
-    def folder(self) -> StudyFolder:
-        return StudyFolder(self.store.studies, self.study.spec.name)
-
-    @property
-    def trials(self) -> list[TrialRecord]:
-        return self.folder.trials()
-
-    @property
-    def prepared(self) -> Prepared:
-        return prepare(self.study, self.store, {"people": self.frame})
-
-    @property
-    def n_readings(self) -> int:
-        return len(Readings(self.folder).all())
-
-    def trial(self, number: int) -> TrialRecord:
-        return self.trials[number]
-
-    def ended_as(self, state: str) -> list[TrialRecord]:
-        return [trial for trial in self.trials if trial.state == state]
-
-    def files(self) -> dict[Path, bytes]:
-        """What the store holds, but for locks and the database, which reading may touch."""
-        return {
-            path: path.read_bytes()
-            for path in sorted(self.store.folder.rglob("*"))
-            if path.is_file() and path.suffix != ".lock" and not path.name.startswith("mlflow.db")
-        }
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,18 @@
 """A study of three kinds of task that trains in a moment, on a table with everything in it."""
 
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline import prepare
+from pipeline.comparison.readings import Readings
+from pipeline.data.prepared import Prepared
+from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.study.loading import Study, parse_study
+from pipeline.tracking.store import Store
 
 STUDY = """
 name: chain
@@ -59,3 +66,48 @@ def people() -> pd.DataFrame:
     frame.loc[frame.index[-15:], "city"] = "Zug"
     frame.loc[::11, "colour"] = None  # not every row has every label
     return frame
+
+
+@dataclass
+class Chain:
+    """The study, its data, its place, and what its stages returned."""
+
+    study: Study
+    frame: pd.DataFrame
+    store: Store
+    found: dict[str, dict[str, Any]] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def where(self) -> dict[str, Any]:
+        return {"store": self.store, "tables": {"people": self.frame}, "say": self.said.append}
+
+    @property
+    def folder(self) -> StudyFolder:
+        return StudyFolder(self.store.studies, self.study.spec.name)
+
+    @property
+    def trials(self) -> list[TrialRecord]:
+        return self.folder.trials()
+
+    @property
+    def prepared(self) -> Prepared:
+        return prepare(self.study, self.store, {"people": self.frame})
+
+    @property
+    def n_readings(self) -> int:
+        return len(Readings(self.folder).all())
+
+    def trial(self, number: int) -> TrialRecord:
+        return self.trials[number]
+
+    def ended_as(self, state: str) -> list[TrialRecord]:
+        return [trial for trial in self.trials if trial.state == state]
+
+    def files(self) -> dict[Path, bytes]:
+        """What the store holds, but for locks and the database, which reading may touch."""
+        return {
+            path: path.read_bytes()
+            for path in sorted(self.store.folder.rglob("*"))
+            if path.is_file() and path.suffix != ".lock" and not path.name.startswith("mlflow.db")
+        }

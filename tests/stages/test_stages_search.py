@@ -4,11 +4,9 @@ from numbers import Real
 
 import numpy as np
 import pytest
-from conftest import Chain
-from stage_cases import chain_study
+from stage_cases import Chain, chain_study
 
 from pipeline import evaluate, prepare, search, train
-from pipeline.driver.journal import TrialJournal
 from pipeline.driver.records import StudyFolder, best_trials
 from pipeline.errors import InputError, ResumeError, StudyError
 from pipeline.stages import evaluating
@@ -129,12 +127,6 @@ def test_an_unknown_sampler_leaves_nothing_behind(chain: Chain) -> None:
         search(study, n_workers=1, **chain.where)
     assert not list(chain.store.studies.glob("unsampled*"))
     assert chain.store.client().get_experiment_by_name("unsampled") is None
-
-
-def test_a_sampler_that_fails_in_the_journal_would_be_noted(chain: Chain) -> None:
-    # The same check guards the journal itself, for drivers that come another way.
-    with pytest.raises(StudyError, match=r"search\.sampler"):
-        TrialJournal(chain.store.studies / "none.journal", "none", 0, "tpee", {})
 
 
 def test_evaluate_gives_the_record_of_the_best_trial(chain: Chain) -> None:

@@ -177,6 +177,23 @@ def test_tuned_thresholds_are_used_and_stored() -> None:
     np.testing.assert_array_equal(tuned.decode(outputs[:4]).values, target[:4])
 
 
+def test_micro_f1_gets_one_threshold_for_all_labels() -> None:
+    random = np.random.default_rng(0)
+    target = (random.random((200, 3)) < [0.5, 0.2, 0.05]).astype(np.float32)
+    outputs = random.normal(size=(200, 3)) + 2 * target
+    names = [f"c{i}" for i in range(3)]
+    labels = pd.DataFrame(target.astype(int), columns=names)
+    kind = Multilabel(fit(Multilabel, labels, target=names, metric="micro_f1", threshold="tuned"))
+    tuned = Multilabel(kind.tune(outputs, target))
+    thresholds = tuned.info.options["threshold"]
+    assert len(set(thresholds)) == 1
+
+    def micro(threshold: float) -> float:
+        return float(f1_score(target, sigmoid(outputs) >= threshold, average="micro"))
+
+    assert micro(thresholds[0]) >= max(micro(i / 100) for i in range(100)) - 1e-12
+
+
 def test_probabilities_of_huge_logits_do_not_overflow() -> None:
     np.testing.assert_array_equal(sigmoid(np.array([-1e4, 0.0, 1e4])), [0.0, 0.5, 1.0])
     np.testing.assert_array_equal(softmax(np.array([1e4, -1e4])), [1.0, 0.0])

@@ -1,0 +1,157 @@
+"""Promotion and use of what was promoted, from Python."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
+from stage_cases import Chain, chain_study
+
+from pipeline import evaluate, load_model, promote, search
+from pipeline.driver.records import best_trials
+from pipeline.errors import GateRefused, InputError
+from pipeline.promotion.gates import Decision
+
+Promoted = tuple[Chain, Decision]
+
+
+def alias_of(chain: Chain) -> str:
+    return str(chain.store.client().get_model_version_by_alias("chain", "champion").version)
+
+
+def test_promote_returns_its_contract_and_moves_the_alias(promoted: Promoted) -> None:
+    chain, decision = promoted
+    found = decision.to_json()
+    assert {"decision", "model", "version", "previous", "gates"} <= {*found}
+    assert (found["decision"], found["model"], found["previous"]) == ("promoted", "chain", None)
+    assert found["version"] == alias_of(chain)
+    assert all({*gate} == {"name", "passed", "value", "threshold"} for gate in found["gates"])
+    assert all(gate["passed"] for gate in found["gates"])
+    version = chain.store.client().get_model_version("chain", decision.version)
+    assert version.run_id == best_trials(chain.trials, 1)[0].run_id
+    assert version.tags["data"] == chain.prepared.data_digest
+
+
+def test_a_worse_trial_is_refused_and_the_alias_stays(promoted: Promoted) -> None:
+    chain, decision = promoted
+    worst = best_trials(chain.trials, 99)[-1]
+    with pytest.raises(GateRefused) as caught:
+        promote(chain.study, worst.number, **chain.where)
+    refused = caught.value.decision.to_json()  # type: ignore[attr-defined]
+    assert caught.value.exit_code == 3
+    assert (refused["decision"], refused["version"]) == ("refused", None)
+    assert refused["previous"] == decision.version == alias_of(chain)
+    gates = {gate["name"]: gate for gate in refused["gates"]}
+    gain = (
+        evaluate(chain.study, worst.number, "test", **chain.where)["mean"]
+        - evaluate(chain.study, "best", "test", **chain.where)["mean"]
+    )
+    assert gates["min_gain"]["value"] == pytest.approx(gain)
+    assert not gates["min_gain"]["passed"]
+    run = chain.store.client().get_run(worst.run_id)
+    assert run.data.tags["decision"] == "refused"
+    records = chain.store.client().list_artifacts(worst.run_id, "promotion")
+    assert len(records) == 1
+
+
+@pytest.mark.parametrize("state", ["pruned", "diverged"])
+def test_a_trial_that_did_not_complete_is_refused_without_a_reading(
+    promoted: Promoted, state: str
+) -> None:
+    chain, decision = promoted
+    reads = chain.n_readings
+    with pytest.raises(GateRefused, match="the trial did not complete"):
+        promote(chain.study, chain.ended_as(state)[0].number, **chain.where)
+    assert chain.n_readings == reads
+    assert alias_of(chain) == decision.version
+
+
+def test_promoting_the_champion_again_makes_no_version(promoted: Promoted) -> None:
+    chain, decision = promoted
+    reads = chain.n_readings
+    again = promote(chain.study, **chain.where)
+    assert (again.decision, again.version, again.previous) == (
+        "promoted", decision.version, decision.version,
+    )  # fmt: skip
+    assert chain.n_readings == reads
+    assert len(chain.store.client().search_model_versions("name = 'chain'")) == 1
+
+
+def test_a_dry_run_registers_nothing(promoted: Promoted) -> None:
+    chain, _ = promoted
+    client, best = chain.store.client(), best_trials(chain.trials, 1)[0]
+    n_records = len(client.list_artifacts(best.run_id, "promotion"))
+    tried = chain_study(promote__model="tried")
+    decision = promote(tried, dry_run=True, **chain.where)
+    assert (decision.decision, decision.model, decision.version) == ("promoted", "tried", None)
+    assert not client.search_registered_models("name = 'tried'")
+    assert len(client.list_artifacts(best.run_id, "promotion")) == n_records
+
+
+def test_a_champion_of_other_inputs_is_not_compared(promoted: Promoted) -> None:
+    chain, decision = promoted
+    narrow = chain_study(
+        "narrow", sources__people__drop=["member"], promote__model="chain", search__trials=1
+    )
+    search(narrow, n_workers=1, **chain.where)
+    with pytest.raises(InputError, match=r"`promote\.model` another name"):
+        promote(narrow, **chain.where)
+    assert alias_of(chain) == decision.version
+
+
+def test_the_promoted_model_answers_raw_rows_as_it_was_evaluated(promoted: Promoted) -> None:
+    chain, _ = promoted
+    rows = chain.frame[chain.frame["part"] == "test"]
+    assert rows["city"].isna().any()
+    assert "Zug" not in set(chain.frame["city"][chain.frame["part"] == "train"])
+    answer = load_model("chain@champion", chain.store).predict(rows)
+    assert list(answer) == [
+        "bought", "bought_proba_no", "bought_proba_yes",
+        "colour", "colour_proba_blue", "colour_proba_green", "colour_proba_red", "size",
+    ]  # fmt: skip
+    assert answer.index.equals(rows.index)
+    tasks = evaluate(chain.study, "best", "test", **chain.where)["tasks"]
+    labelled = rows["colour"].notna()
+    assert accuracy_score(rows["colour"][labelled], answer["colour"][labelled]) == pytest.approx(
+        tasks["colour"]["accuracy"]
+    )
+    assert accuracy_score(rows["bought"], answer["bought"]) == pytest.approx(
+        tasks["bought"]["accuracy"]
+    )
+    auc = roc_auc_score(rows["bought"] == "yes", answer["bought_proba_yes"])
+    assert auc == pytest.approx(tasks["bought"]["roc_auc"])
+    assert r2_score(rows["size"], answer["size"]) == pytest.approx(tasks["size"]["r2"], abs=1e-5)
+
+
+def test_one_row_is_answered_as_among_others(promoted: Promoted) -> None:
+    chain, decision = promoted
+    model = load_model(f"chain/{decision.version}", chain.store)
+    rows = chain.frame.tail(4).drop(columns=["bought", "colour", "size", "row", "part"])
+    together = model.predict(rows)
+    alone = model.predict(rows.tail(1))
+    for column in together:
+        if together[column].dtype.kind == "f":
+            np.testing.assert_allclose(alone[column], together[column].tail(1), rtol=1e-5)
+        else:
+            assert alone[column].tolist() == together[column].tail(1).tolist()
+
+
+def test_a_run_names_its_model_too(promoted: Promoted) -> None:
+    chain, _ = promoted
+    best = best_trials(chain.trials, 1)[0]
+    assert load_model(best.run_id, chain.store).run_id == best.run_id
+    pruned = chain.ended_as("pruned")[0]
+    with pytest.raises(InputError, match="has no model"):
+        load_model(pruned.run_id, chain.store)
+
+
+@pytest.mark.parametrize("uri", ["chain@challenger", "nobody@champion", "chain/99", "chain"])
+def test_an_unknown_model_is_refused_with_the_known_aliases(promoted: Promoted, uri: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_model(uri, promoted[0].store)
+    message = str(caught.value)
+    assert "chain@champion" in message or "NAME@ALIAS" in message
+
+
+def test_there_is_no_model_where_there_is_no_store(tmp_path) -> None:
+    with pytest.raises(InputError, match="There is no store at .*--store DIR"):
+        load_model("chain@champion", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
