@@ -22,6 +22,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class EpochRecord:
+    """What was tracked of one epoch, with its time: tracking it again changes nothing.
+
+    Attributes:
+        epoch: From 1.
+        timestamp_ms: When it was reported, in milliseconds since 1970.
+        metrics: Values by metric name; None where one was not finite.
+    """
+
+    epoch: int
+    timestamp_ms: int
+    metrics: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One finished trial.
 
@@ -42,6 +57,7 @@ class TrialRecord:
         run_id: Of its MLflow run.
         ended_ms: When it ended, in milliseconds since 1970: the time of its last metrics.
         tasks: The tasks as this trial decodes them.
+        history: What was tracked of each epoch.
     """
 
     number: int
@@ -60,12 +76,14 @@ class TrialRecord:
     run_id: str
     ended_ms: int
     tasks: tuple[TaskInfo, ...] = ()
+    history: tuple[EpochRecord, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values."""
         plain = {key: value for key, value in vars(self).items()}
         plain["evaluation"] = self.evaluation.to_json() if self.evaluation else None
         plain["tasks"] = [task.to_json() for task in self.tasks]
+        plain["history"] = [vars(epoch) for epoch in self.history]
         plain["params"], plain["weights"] = dict(self.params), dict(self.weights)
         return plain
 
@@ -77,6 +95,7 @@ class TrialRecord:
         values["evaluation"] = Evaluation.from_json(evaluation) if evaluation else None
         values["tasks"] = tuple(TaskInfo.from_json(task) for task in stored["tasks"])
         values["curve"] = tuple(stored["curve"])
+        values["history"] = tuple(EpochRecord(**epoch) for epoch in stored["history"])
         return cls(**values)
 
 

@@ -26,9 +26,22 @@ from pipeline.driver.launch import (
     make_pruner,
 )
 from pipeline.driver.observers import Observer
-from pipeline.driver.records import Cohort, StudyFolder, TrialRecord, best_trials
+from pipeline.driver.records import (
+    Cohort,
+    EpochRecord,
+    StudyFolder,
+    TrialRecord,
+    best_trials,
+)
 from pipeline.driver.resume import check_resume, launch_settings
-from pipeline.driver.trials import end_of, epoch_metrics, make_member, make_record, start_of
+from pipeline.driver.trials import (
+    end_of,
+    epoch_record,
+    make_member,
+    make_record,
+    start_of,
+    tracked_metrics,
+)
 from pipeline.errors import Interrupted
 from pipeline.study.loading import Study
 from pipeline.tracking.records import State, TrialEnd, now_ms
@@ -73,6 +86,7 @@ class Search:
         self._pruner = make_pruner(study)
         self._models = BestModels(folder, prepared, study.spec.search.keep)
         self._run_ids: dict[int, str] = {}
+        self._history: dict[int, list[EpochRecord]] = {}
 
     def run(self) -> SearchResult:
         """Searches until the trials are finished, the time is up, or Ctrl-C.
@@ -186,6 +200,8 @@ class Search:
             trials = self._train_cohort(cohort, journal, backend, interrupts)
             self.folder.save_outcome(cohort, trials)
             self._models.drop()
+        else:
+            self._track_again(trials)
         with self.phases.of("track"):
             for trial in trials:
                 self.tracker.finish(trial.run_id, end_of(trial))
@@ -196,6 +212,20 @@ class Search:
                 journal.tell(trial.number, trial.state, trial.score, trial.best_epoch)
         for observer in self.observers:
             observer.trials_done(trials)
+
+    def _track_again(self, trials: Sequence[TrialRecord]) -> None:
+        """Tracks what an outcome holds, whose driver may have been killed before it was written.
+
+        Each value has the time at which it was reported, so that what is there already stays.
+        """
+        for trial in trials:
+            member = make_member(self.study, self.prepared, trial.number, trial.params)
+            start = start_of(member, self.prepared, trial.params, f"#{trial.number}")
+            self.tracker.reopen(trial.run_id, start)
+            for epoch in trial.history:
+                self.tracker.log_epoch(
+                    trial.run_id, epoch.epoch, tracked_metrics(epoch), epoch.timestamp_ms
+                )
 
     def _train_cohort(
         self, cohort: Cohort, journal: TrialJournal, backend: Backend, interrupts: Interrupts
@@ -222,20 +252,20 @@ class Search:
         )  # fmt: skip
         with self.phases.of("train"):
             trained = run.run()
-        return self._keep(members, trained, params, run.curves)
+        return self._keep(members, trained, params)
 
     def _keep(
         self,
         members: Sequence[Member],
         trained: Sequence[Trained],
         params: Mapping[int, Mapping[str, object]],
-        curves: Mapping[int, Sequence[float]],
     ) -> list[TrialRecord]:
         """Makes the cohort's records and keeps the models of those among the best."""
         ended_ms = now_ms()
         records = [
             make_record(member, result, self.prepared, params[member.number],
-                        curves[member.number], self._run_ids[member.number], ended_ms)
+                        self._history.pop(member.number, []), self._run_ids[member.number],
+                        ended_ms)
             for member, result in zip(members, trained, strict=True)
         ]  # fmt: skip
         self._models.keep(members, trained, records)
@@ -244,9 +274,10 @@ class Search:
     def _epochs_done(self, results: Sequence[EpochResult]) -> None:
         timestamp_ms = now_ms()
         for result in results:
-            metrics = epoch_metrics(result, self.prepared)
+            epoch = epoch_record(result, self.prepared, timestamp_ms)
+            self._history.setdefault(result.number, []).append(epoch)
             self.tracker.log_epoch(
-                self._run_ids[result.number], result.epoch, metrics, timestamp_ms
+                self._run_ids[result.number], epoch.epoch, tracked_metrics(epoch), timestamp_ms
             )
         for observer in self.observers:
             observer.epochs_done(results)

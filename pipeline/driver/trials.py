@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import isfinite, nan
 from typing import Any
 
 from pipeline.data.prepared import Prepared
-from pipeline.driver.records import TrialRecord
+from pipeline.driver.records import EpochRecord, TrialRecord
 from pipeline.driver.resume import flat_settings
 from pipeline.serving.predictor import Predictor
 from pipeline.study.loading import Study
@@ -101,16 +102,29 @@ def epoch_metrics(result: EpochResult, prepared: Prepared) -> dict[str, float]:
     return {**losses, **valid, **score}
 
 
+def epoch_record(result: EpochResult, prepared: Prepared, timestamp_ms: int) -> EpochRecord:
+    """Returns what is kept of an epoch."""
+    metrics = epoch_metrics(result, prepared)
+    plain = {name: value if isfinite(value) else None for name, value in metrics.items()}
+    return EpochRecord(result.epoch, timestamp_ms, plain)
+
+
+def tracked_metrics(epoch: EpochRecord) -> dict[str, float]:
+    """Returns an epoch's metrics as the tracker takes them."""
+    return {name: nan if value is None else value for name, value in epoch.metrics.items()}
+
+
 def make_record(
     member: Member,
     trained: Trained,
     prepared: Prepared,
     params: Mapping[str, Any],
-    curve: Sequence[float],
+    history: Sequence[EpochRecord],
     run_id: str,
     ended_ms: int,
 ) -> TrialRecord:
     """Returns what is kept of a trial."""
+    scores = (epoch.metrics.get("score") for epoch in history)
     return TrialRecord(
         number=member.number,
         params=dict(params),
@@ -120,7 +134,7 @@ def make_record(
         reason=trained.reason,
         score=trained.score,
         evaluation=trained.evaluation,
-        curve=tuple(score for score in curve if score == score),
+        curve=tuple(score for score in scores if score is not None),
         epochs=trained.epochs,
         best_epoch=trained.best_epoch,
         n_parameters=trained.n_parameters,
@@ -128,6 +142,7 @@ def make_record(
         run_id=run_id,
         ended_ms=ended_ms,
         tasks=trained.tasks,
+        history=tuple(history),
     )
 
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.driver.backend import one_thread
-from pipeline.driver.records import TrialRecord
+from pipeline.driver.records import EpochRecord, TrialRecord
 from pipeline.driver.trials import (
     end_of,
-    epoch_metrics,
+    epoch_record,
     make_member,
     make_predictor,
     make_record,
     start_of,
+    tracked_metrics,
 )
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.session import (
@@ -88,11 +89,12 @@ def _train_one(
     member = make_member(session.study, prepared, number, params)
     start = start_of(member, prepared, params, name, row="manual")
     run_id = tracker.start_trials([start])[number]
-    curve: list[float] = []
+    history: list[EpochRecord] = []
 
     def on_epoch(results: list[EpochResult]) -> Answer:
-        curve.append(results[0].score)
-        tracker.log_epoch(run_id, results[0].epoch, epoch_metrics(results[0], prepared))
+        epoch = epoch_record(results[0], prepared, now_ms())
+        history.append(epoch)
+        tracker.log_epoch(run_id, epoch.epoch, tracked_metrics(epoch), epoch.timestamp_ms)
         return {}
 
     try:
@@ -102,7 +104,7 @@ def _train_one(
         state: State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         tracker.finish(run_id, TrialEnd(state, f"{type(error).__name__}: {error}".rstrip(": ")))
         raise
-    record = make_record(member, result, prepared, params, curve, run_id, now_ms())
+    record = make_record(member, result, prepared, params, history, run_id, now_ms())
     tracker.finish(run_id, end_of(record))
     complete = result.state == "complete"
     return TrainedTrial(record, make_predictor(member, result, prepared) if complete else None)

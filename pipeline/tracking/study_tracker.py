@@ -106,6 +106,10 @@ class StudyTracker:
             self._buffers[run_id] = runs.Buffer(params=dict(trial.params))
         return started
 
+    def reopen(self, run_id: str, trial: TrialStart) -> None:
+        """Buffers the parameters of a run that an earlier process opened."""
+        self._buffers[run_id] = runs.Buffer(params=dict(trial.params))
+
     def log_epoch(
         self, run_id: str, step: int, metrics: Mapping[str, float], timestamp_ms: int | None = None
     ) -> None:

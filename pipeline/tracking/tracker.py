@@ -57,6 +57,12 @@ class Tracker(Protocol):
     def start_trials(self, trials: Sequence[TrialStart]) -> dict[int, str]:
         """Opens a child run for each trial and returns the run ids by trial number."""
 
+    def reopen(self, run_id: str, trial: TrialStart) -> None:
+        """Buffers the parameters of a run that an earlier process opened, to be ended by `finish`.
+
+        The earlier process may have been killed before it wrote them.
+        """
+
     def log_epoch(
         self, run_id: str, step: int, metrics: Mapping[str, float], timestamp_ms: int | None = None
     ) -> None:
@@ -153,6 +159,9 @@ class NullTracker:
     def start_trials(self, trials: Sequence[TrialStart]) -> dict[int, str]:
         """Returns ids that stand for nothing."""
         return {trial.number: f"untracked-{trial.number}" for trial in trials}
+
+    def reopen(self, run_id: str, trial: TrialStart) -> None:
+        """Does nothing."""
 
     def log_epoch(
         self, run_id: str, step: int, metrics: Mapping[str, float], timestamp_ms: int | None = None

@@ -100,7 +100,11 @@ def check_store(store: Path, expected: list[optuna.trial.FrozenTrial]) -> None:
         trial = trials[int(run.data.tags["trial"])]
         assert run.info.status == STATUS[trial.state]
         losses = client.get_metric_history(run.info.run_id, "train/left/loss")
-        assert [m.step for m in losses] == list(range(1, len(losses) + 1))  # each epoch once
+        n_epochs = int(run.data.tags["epochs"])
+        assert n_epochs > 0
+        assert [m.step for m in losses] == list(range(1, n_epochs + 1))  # each epoch, once
+        assert float(run.data.params["train.lr"]) == trial.params["train.lr"]
+        assert "seconds/train" in run.data.metrics
 
 
 @pytest.fixture(scope="module")

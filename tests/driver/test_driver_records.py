@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline.data.prepared import Prepared
 from pipeline.driver.records import (
     Cohort,
+    EpochRecord,
     StudyFolder,
     TrialRecord,
     best_trials,
@@ -21,6 +22,12 @@ from pipeline.driver.trials import end_of, make_predictor, make_record
 from pipeline.study.loading import Study
 from pipeline.training.loop import train
 from pipeline.training.members import Member, Stop, Trained
+
+
+HISTORY = [
+    EpochRecord(1, 11, {"score": 0.1, "train/size/loss": 0.1 + 0.2}),
+    EpochRecord(2, 13, {"train/size/loss": None}),  # diverged: no score, a loss that is not finite
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,7 @@ def ended(study: Study, prepared: Prepared) -> list[tuple[Member, Trained]]:
 def records(ended: list[tuple[Member, Trained]], prepared: Prepared) -> list[TrialRecord]:
     params = {"train.lr": 0.1 + 0.2, "model.layers": "[4]"}  # a float with all its digits
     return [
-        make_record(member, trained, prepared, params, [0.1, float("nan")], f"run{i}", 17)
+        make_record(member, trained, prepared, params, HISTORY, f"run{i}", 17)
         for i, (member, trained) in enumerate(ended)
     ]
 

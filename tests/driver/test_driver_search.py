@@ -24,7 +24,7 @@ from pipeline.training.members import EpochResult
 N_TRIALS = 6  # a cohort of four and one of two
 
 
-class Crash(Exception):
+class Crash(BaseException):  # so that nothing handles it
     """Stands for a kill: nothing is closed properly."""
 
 
@@ -33,7 +33,8 @@ class Memory:
     """What a store would hold: it outlives the driver."""
 
     runs: dict[str, RunRecord] = field(default_factory=dict)
-    steps: dict[str, list[int]] = field(default_factory=dict)
+    # As MLflow: the same values of an epoch with the same time are there once.
+    epochs: dict[str, set[tuple[object, ...]]] = field(default_factory=dict)
     models: set[str] = field(default_factory=set)
     n_runs: int = 0
 
@@ -62,7 +63,7 @@ class RecordingTracker(NullTracker):
             run_id = f"run{self.memory.n_runs}"
             self.memory.n_runs += 1
             self.memory.runs[run_id] = RunRecord(run_id, trial.number, "RUNNING", "running", None)
-            self.memory.steps[run_id] = []
+            self.memory.epochs[run_id] = set()
             found[trial.number] = run_id
         self._call()
         return found
@@ -72,7 +73,8 @@ class RecordingTracker(NullTracker):
     ) -> None:
         if step == 2:  # a crash in one epoch is as good as in the others, and there are many
             self._call()
-        self.memory.steps[run_id].append(step)
+        values = tuple(sorted((name, str(value)) for name, value in metrics.items()))
+        self.memory.epochs[run_id].add((step, timestamp_ms, values))
 
     def finish(self, run_id: str, end: TrialEnd) -> None:
         self._call()
@@ -85,7 +87,7 @@ class RecordingTracker(NullTracker):
     def discard(self, run_ids: Sequence[str]) -> None:
         self._call()
         for run_id in run_ids:
-            del self.memory.runs[run_id], self.memory.steps[run_id]
+            del self.memory.runs[run_id], self.memory.epochs[run_id]
 
     def flush(self) -> None:
         self._call()
@@ -177,7 +179,16 @@ def straight(
 
 def plain(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Trials without what depends on the clock and on how often they were tried."""
-    return [replace(trial, run_id="", seconds=0, ended_ms=0) for trial in trials]
+    return [
+        replace(
+            trial,
+            run_id="",
+            seconds=0,
+            ended_ms=0,
+            history=tuple(replace(epoch, timestamp_ms=0) for epoch in trial.history),
+        )
+        for trial in trials
+    ]
 
 
 def check(launcher: Launcher, trials: Sequence[TrialRecord]) -> None:
@@ -187,7 +198,8 @@ def check(launcher: Launcher, trials: Sequence[TrialRecord]) -> None:
     for trial in trials:
         run = memory.runs[trial.run_id]
         assert (run.number, run.status, run.state) == (trial.number, "ENDED", trial.state)
-        assert memory.steps[trial.run_id] == list(range(1, trial.epochs + 1))
+        steps = sorted(epoch[0] for epoch in memory.epochs[trial.run_id])
+        assert steps == list(range(1, trial.epochs + 1))
     best = best_trials(trials, launcher.study.spec.search.keep)
     assert launcher.folder.models() == sorted(trial.number for trial in best)
     assert memory.models == {trial.run_id for trial in best}

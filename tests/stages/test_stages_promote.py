@@ -152,6 +152,6 @@ def test_an_unknown_model_is_refused_with_the_known_aliases(promoted: Promoted, 
 
 
 def test_there_is_no_model_where_there_is_no_store(tmp_path) -> None:
-    with pytest.raises(InputError, match="There is no store at .*--store DIR"):
+    with pytest.raises(InputError, match=r"There is no store at .*--store DIR"):
         load_model("chain@champion", tmp_path / "none")
     assert not (tmp_path / "none").exists()

@@ -123,7 +123,7 @@ def test_a_fresh_start_keeps_the_old_study_under_another_name(chain: Chain) -> N
 
 def test_an_unknown_sampler_leaves_nothing_behind(chain: Chain) -> None:
     study = chain_study("unsampled", search__sampler="tpee")
-    with pytest.raises(StudyError, match="`search.sampler`.*`tpe`"):
+    with pytest.raises(StudyError, match=r"`search\.sampler`.*`tpe`"):
         search(study, n_workers=1, **chain.where)
     assert not list(chain.store.studies.glob("unsampled*"))
     assert chain.store.client().get_experiment_by_name("unsampled") is None
@@ -138,7 +138,7 @@ def test_evaluate_gives_the_record_of_the_best_trial(chain: Chain) -> None:
     assert found["mean"] == pytest.approx(record.evaluation.mean, abs=1e-6)
     assert found["tasks"]["size"] == pytest.approx(record.evaluation.tasks["size"], abs=1e-6)
     assert found["n_rows"] == {"bought": 60, "colour": 55, "size": 60}
-    assert list(found["tasks"]["bought"])[0] == "roc_auc"
+    assert next(iter(found["tasks"]["bought"])) == "roc_auc"
     assert found["data"] == chain.prepared.data_digest
     assert found["prepared"] == chain.prepared.prepared_digest
 

@@ -1,0 +1,176 @@
+"""Tables and pages from recorded trials: every value is where it belongs."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+from report_cases import cells, row_of, shown, trial
+
+from pipeline.report import tables
+
+TRIALS = [
+    trial(0, score=0.5),
+    trial(1, "pruned", 0.4, reason="0.4 is below the median"),
+    trial(2, score=0.7),
+    trial(3, "diverged", None, reason="a parameter is not finite at epoch 2"),
+    trial(4, "failed", None, reason="Traceback:\n  [/tmp/x.py] broke"),
+]
+
+
+def test_trials_are_shown_best_first() -> None:
+    text = shown(tables.trials_table(TRIALS))
+    lines = [line for line in text.splitlines() if "#" in line]
+    assert [cells(line)[0] for line in lines] == ["#2", "#0"]
+    assert row_of(text, "#2") == ["#2", "0.7000", "0.8000", "0.6000", "0.03", "[64,64]"]
+    assert row_of(text, "trial")[1:] == ["score", "left", "total", "lr", "layers"]
+    assert "The best 2 of 5 trials" in text
+
+
+def test_only_as_many_are_shown_as_asked() -> None:
+    many = [trial(number, score=number / 100) for number in range(30)]
+    text = shown(tables.trials_table(many, most=3))
+    lines = [line for line in text.splitlines() if "#" in line]
+    assert [cells(line)[0] for line in lines] == ["#29", "#28", "#27"]
+
+
+@pytest.mark.parametrize("trials", [[], TRIALS[1:2], TRIALS[3:]])
+def test_a_study_without_a_complete_trial_has_a_table_too(trials: list[Any]) -> None:
+    text = shown(tables.trials_table(trials))
+    assert sum("#" in line for line in text.splitlines()) == len(trials)
+
+
+def test_one_trial_is_shown_with_everything() -> None:
+    text = shown(tables.trial_table(TRIALS[0]))
+    assert "Trial #0: complete" in text
+    facts = {found[0]: found[1] for line in text.splitlines() if len(found := cells(line)) == 2}
+    assert facts["score on valid"] == "0.5000"
+    assert facts["epochs"] == "12, best 9"
+    assert facts["parameters"] == "12,345"
+    assert facts["train.lr"] == "0.01"
+    assert facts["weight of left"] == "1.5"
+    assert facts["valid left log_loss"] == "0.7000"
+    assert facts["valid total r2"] == "0.4000"
+    assert facts["MLflow run"] == "run0"
+    assert "why" not in facts
+
+
+def test_a_traceback_is_shown_as_it_is() -> None:
+    text = shown(tables.trial_table(TRIALS[4]))
+    assert "[/tmp/x.py] broke" in text  # no markup
+
+
+def test_the_frame_has_a_row_a_trial() -> None:
+    frame = tables.trials_frame(TRIALS)
+    assert frame["trial"].tolist() == [0, 1, 2, 3, 4]
+    assert frame["state"].tolist() == ["complete", "pruned", "complete", "diverged", "failed"]
+    assert frame["score.left"].tolist()[2] == pytest.approx(0.8)
+    assert frame["lambda.total"].tolist() == [0.5] * 5
+    assert frame["train.lr"].tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.05])
+    assert frame["reason"][3] == TRIALS[3].reason
+    assert frame["reason"][4] == "", "a traceback is no cell of a table"
+    assert isinstance(tables.trials_frame([]), pd.DataFrame)
+
+
+def test_states_are_counted() -> None:
+    assert tables.states_line(TRIALS) == "2 complete, 1 pruned, 1 diverged, 1 failed"
+    assert tables.states_line([]) == "0 complete"
+
+
+def test_the_end_of_a_search_is_counted_as_its_contract_is() -> None:
+    found = {"trials": {"complete": 5, "pruned": 3, "diverged": 2, "failed": 1}, "seconds": 12.34}
+    [line] = tables.search_lines(found)
+    assert line == "9 trials: 5 complete, 3 pruned (2 diverged), 1 failed; 12.3 s"
+
+
+def test_an_evaluation_is_shown_with_its_rows() -> None:
+    evaluation = TRIALS[0].evaluation
+    assert evaluation is not None
+    found = {"trial": 0, "split": "test", "n_rows": evaluation.n_rows, "mean": evaluation.mean,
+             "tasks": {**evaluation.tasks, "odd": {"r2": None}}}  # fmt: skip
+    found["n_rows"] = {**evaluation.n_rows, "odd": 2}
+    text = shown(tables.evaluation_table(found))
+    assert "Trial #0 on test: mean score 0.5000" in text
+    rows = [cells(line) for line in text.splitlines() if len(cells(line)) == 4]
+    assert ["left", "accuracy", "0.6000", "30"] in rows
+    assert ["total", "rmse", "2.5000", "40"] in rows
+    assert ["odd", "r2", "", "2"] in rows
+
+
+def test_gates_are_shown_with_what_was_measured() -> None:
+    gates = [
+        {"name": "beats_constant", "passed": True, "value": 0.25, "threshold": 0.0},
+        {"name": "max_task_loss.left", "passed": False, "value": -0.2, "threshold": -0.01},
+        {"name": "min_gain", "passed": True, "value": None, "threshold": 0.0},
+    ]
+    text = shown(tables.gates_table({"model": "m", "decision": "refused", "gates": gates}))
+    assert "m: refused" in text
+    assert row_of(text, "beats_constant") == ["beats_constant", "yes", "0.2500", "0.0000"]
+    assert row_of(text, "max_task_loss.left") == ["max_task_loss.left", "no", "-0.2000", "-0.0100"]
+    assert row_of(text, "min_gain")[2] == ""
+
+
+def document(**values: Any) -> dict[str, Any]:
+    rows = [
+        {"name": "tuned", "kind": "tuned", "mean": 0.7, "interval": [0.65, 0.75],
+         "tasks": {"left": {"accuracy": 0.8}, "total": {"r2": 0.6}},
+         "budget": {"trials": 8, "member_epochs": 90}},
+        {"name": "constant", "kind": "constant", "mean": 0.05, "interval": [0.04, 0.06],
+         "tasks": {"left": {"accuracy": 0.1}, "total": {"r2": None}},
+         "budget": {"trials": 1, "member_epochs": 0}},
+    ]  # fmt: skip
+    found = {
+        "study": "s", "split": "test", "rows": rows, "primary": {"left": "accuracy", "total": "r2"},
+        "gains": {"left": {"gain": 0.05, "low": -0.01, "high": 0.11}}, "mean_gain": 0.05,
+        "delta_m": 0.031, "delta_m_reason": "",
+        "verdicts": {"left": "unclear", "total": "neither"}, "test_reads": 6,
+    }  # fmt: skip
+    return {**found, **values}
+
+
+def test_a_comparison_shows_each_rows_primary_metrics_and_cost() -> None:
+    text = shown(tables.comparison_table(document()))
+    assert row_of(text, "tuned") == [
+        "tuned", "0.7000", "0.6500 to 0.7500", "0.8000", "0.6000", "8 fits, 90 epochs",
+    ]  # fmt: skip
+    assert row_of(text, "constant") == [
+        "constant", "0.0500", "0.0400 to 0.0600", "0.1000", "", "1 fit",
+    ]  # fmt: skip
+    assert row_of(text, "row") == ["row", "mean score", "95 % interval", "accuracy", "r2", "budget"]
+    assert "s on test" in text
+
+
+def test_notes_tell_gains_verdicts_and_readings() -> None:
+    notes = "\n".join(tables.comparison_notes(document()))
+    assert "left: gain over the same task alone +0.0500 (-0.0100 to +0.1100)" in notes
+    assert "mean gain +0.0500" in notes
+    assert "delta_m +3.10% against each task alone" in notes
+    assert "neither: no row beats the constant for total" in notes
+    assert "unclear whether sharing helped left:" in notes
+    assert "test was read for 6 models" in notes
+
+
+def test_notes_tell_why_there_is_no_delta_m() -> None:
+    given = document(delta_m=None, delta_m_reason="`total` alone has r2 0.01, too little")
+    assert "delta_m is not given: `total` alone" in "\n".join(tables.comparison_notes(given))
+    nothing = document(delta_m=None, gains={}, mean_gain=None, verdicts={})
+    assert tables.comparison_notes(nothing) == ["test was read for 6 models of this study"]
+
+
+def test_a_page_begins_with_the_result() -> None:
+    page = tables.study_page("adult", TRIALS, "complete", "#/experiments/7/runs?x=%27y%27")
+    first, second, third = [line for line in page.splitlines() if line][:3]
+    assert first == (
+        "**adult** (complete): best trial **#2** with mean valid score **0.7000** "
+        "(left 0.8000, total 0.6000)."
+    )
+    assert "5 trials: 2 complete, 1 pruned, 1 diverged, 1 failed." in second
+    assert "[Trials by score](#/experiments/7/runs?x=%27y%27)" in second
+    assert third == "| trial | score | left | total |"
+    assert "| #0 | 0.5000 | 0.6000 | 0.4000 |" in page
+
+
+def test_a_page_without_a_complete_trial_says_so() -> None:
+    page = tables.study_page("adult", TRIALS[3:4], "interrupted", "#/")
+    assert page == (
+        "Study **adult** (interrupted): no trial is complete yet. 0 complete, 1 diverged."
+    )
