@@ -71,11 +71,12 @@ class Never(Pruner):
 
 
 class Median(Pruner):
-    """Stops a member whose best score so far is below the median of all best scores so far.
+    """Stops a member whose best score so far is below the median of all trials' best so far.
 
-    The rule of Optuna's MedianPruner (Golovin et al., 2017), over told trials and the member's
-    own cohort. The first sixth of the epochs is spared, and fewer than five curves decide
-    nothing; after that about every tenth of the epochs is a rung.
+    The median stopping rule (Golovin et al., 2017) over told trials and the member's own cohort.
+    A trial that was stopped before counts with what it had reached: were it left out, each rung
+    would halve those that the rung before had spared. The first sixth of the epochs is spared,
+    and fewer than five curves decide nothing; after that about every tenth epoch is a rung.
     """
 
     least_curves = 5
@@ -90,7 +91,7 @@ class Median(Pruner):
         best = {
             number: max(curve[: rung.epoch])
             for number, curve in {**rung.told, **rung.own}.items()
-            if len(curve) >= rung.epoch
+            if curve
         }
         if len(best) < self.least_curves:
             return {}

@@ -150,3 +150,12 @@ def test_never_stops_nobody() -> None:
 @pytest.mark.parametrize("name", catalogue.names("pruner"))
 def test_every_pruner_of_the_catalogue_is_a_rule(name: str) -> None:
     assert issubclass(catalogue.load("pruner", name), Pruner)
+
+
+def test_a_rung_does_not_halve_those_that_the_rung_before_spared() -> None:
+    pruner = Median(30, seed=0)
+    own = {number: [number / 10] for number in range(8)}
+    first = pruner.decide(Rung(1, {}, own, frozenset(own)))
+    assert set(first) == {0, 1, 2, 3}
+    spared = {n: [*curve, n / 10] if n > 3 else curve for n, curve in own.items()}
+    assert pruner.decide(Rung(2, {}, spared, frozenset(range(4, 8)))) == {}

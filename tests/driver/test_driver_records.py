@@ -23,7 +23,6 @@ from pipeline.study.loading import Study
 from pipeline.training.loop import train
 from pipeline.training.members import Member, Stop, Trained
 
-
 HISTORY = [
     EpochRecord(1, 11, {"score": 0.1, "train/size/loss": 0.1 + 0.2}),
     EpochRecord(2, 13, {"train/size/loss": None}),  # diverged: no score, a loss that is not finite
