@@ -113,7 +113,7 @@ IN_THE_DATA = {
         ),
     ),
     "a group in two parts": Case(
-        ("a group of `person` must stand in one part", "'p0' in train and test", "leave out `column`"),
+        ("a group of `person` must stand in one part", "in train and test", "leave out `column`"),
         change=put("person", slice(149, None), "p0"),
         edits=(("split: {column: part}", "split: {column: part, group: person}"),),
     ),
