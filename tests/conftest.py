@@ -1,11 +1,13 @@
 """What several rooms' tests need: a real store, a small model, and prepared rows for it."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from pipeline.data.encoding import CategoricalColumn, Encoder, NumericColumn
 from pipeline.data.prepared import Part, Prepared, PrepareReport
@@ -13,6 +15,12 @@ from pipeline.study import catalogue
 from pipeline.study.spec import TaskSpec
 from pipeline.tasks.base import TaskInfo
 from pipeline.tracking.store import Store, open_store
+
+
+# No deadline: shared machines are slow at times. In continuous integration the same examples every
+# time, so that a red run is about the change; elsewhere new ones, which look further.
+settings.register_profile("here", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")

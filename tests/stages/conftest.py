@@ -1,7 +1,5 @@
 """One study taken through the whole chain, once for all tests of the stages."""
 
-from collections.abc import Iterator
-
 import pytest
 from stage_cases import Chain, chain_study, people
 
@@ -11,16 +9,14 @@ from pipeline.tracking.store import Store
 
 
 @pytest.fixture(scope="session")
-def chain(store: Store) -> Iterator[Chain]:
+def chain(store: Store) -> Chain:
     """The study after four trials, and then after eight."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(store.folder)  # a test that takes the default store must not write elsewhere
-        made = Chain(chain_study(), people(), store)
-        made.found["first"] = search(made.study, 4, n_workers=1, **made.where)
-        made.found["search"] = search(made.study, n_workers=1, **made.where)
-        states = {trial.state for trial in made.trials}
-        assert states == {"complete", "pruned", "diverged"}, "the tests need all three"
-        yield made
+    made = Chain(chain_study(), people(), store)
+    made.found["first"] = search(made.study, 4, n_workers=1, **made.where)
+    made.found["search"] = search(made.study, n_workers=1, **made.where)
+    states = {trial.state for trial in made.trials}
+    assert states == {"complete", "pruned", "diverged"}, "the tests need all three"
+    return made
 
 
 @pytest.fixture(scope="session")

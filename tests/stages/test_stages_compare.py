@@ -59,9 +59,14 @@ def test_every_reading_of_test_is_counted_once(compared: Chain) -> None:
     digest = compared.prepared.data_digest
     keys = {f"{row['model']}@{digest}" for row in compared.found["compare"]["rows"]}
     assert keys <= {*readings}
-    again = compare(compared.study, **compared.where)
+    compare(compared.study, **compared.where)
     assert Readings(compared.folder).all() == readings
-    assert again["test_reads"] == len(readings)
+    # A reading made since is counted, also where the comparison itself is known.
+    other = best_trials(compared.trials, 99)[1]
+    evaluate(compared.study, other.number, "test", **compared.where)
+    assert {*Readings(compared.folder).all()} == {*readings, f"trial-{other.number}@{digest}"}
+    again = compare(compared.study, **compared.where)
+    assert again["test_reads"] == compared.n_readings
 
 
 def test_a_comparison_that_is_known_trains_and_scores_nothing(

@@ -9,6 +9,7 @@ from pipeline import evaluate, load_model, promote, search
 from pipeline.driver.records import best_trials
 from pipeline.errors import GateRefused, InputError
 from pipeline.promotion.gates import Decision
+from pipeline.stages import evaluating, promoting
 
 Promoted = tuple[Chain, Decision]
 
@@ -64,9 +65,13 @@ def test_a_trial_that_did_not_complete_is_refused_without_a_reading(
     assert alias_of(chain) == decision.version
 
 
-def test_promoting_the_champion_again_makes_no_version(promoted: Promoted) -> None:
+def test_promoting_the_champion_again_makes_no_version_and_reads_nothing(
+    promoted: Promoted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chain, decision = promoted
     reads = chain.n_readings
+    monkeypatch.setattr(evaluating, "evaluate_predictor", None)
+    monkeypatch.setattr(promoting, "evaluate_predictor", None)
     again = promote(chain.study, **chain.where)
     assert (again.decision, again.version, again.previous) == (
         "promoted", decision.version, decision.version,

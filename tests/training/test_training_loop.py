@@ -71,7 +71,7 @@ def test_the_best_epoch_is_that_of_a_run_which_ends_there(prepared: Prepared) ->
 
 def test_each_member_stops_by_its_own_patience(prepared: Prepared) -> None:
     members = [
-        member(0, lr=0.1, epochs=12, patience=2),
+        member(0, lr=0.1, epochs=12, patience=1),
         member(1, lr=0.1, epochs=12, patience=4, seed=100),
         member(2, lr=0.1, epochs=12, patience=None, seed=100),
         member(3, lr=1e-3, epochs=12, patience=12),
