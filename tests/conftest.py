@@ -16,7 +16,6 @@ from pipeline.study.spec import TaskSpec
 from pipeline.tasks.base import TaskInfo
 from pipeline.tracking.store import Store, open_store
 
-
 # No deadline: shared machines are slow at times. In continuous integration the same examples every
 # time, so that a red run is about the change; elsewhere new ones, which look further.
 settings.register_profile("here", deadline=None, derandomize=bool(os.environ.get("CI")))
