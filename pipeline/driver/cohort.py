@@ -67,13 +67,18 @@ class CohortRun:
         self._trained: dict[int, Trained] = {}
         self.curves: dict[int, list[float]] = {number: [] for number in self._numbers}
 
-    def run(self) -> list[Trained]:
+    def run(self, once_started: Callable[[], None] = lambda: None) -> list[Trained]:
         """Returns one result a member, in the order of the cohort.
+
+        Args:
+            once_started: Called when the arrays have been submitted, before any epoch is seen:
+                what can be done beside the first epochs.
 
         Raises:
             Interrupted: `stopping` said so; nothing of the cohort counts.
         """
         self._backend.submit(self._arrays)
+        once_started()
         while len(self._trained) < len(self._numbers):
             event = self._backend.receive()
             if self._stopping():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -126,9 +128,28 @@ class LocalProcesses(Backend):
         process = self._context.Process(  # type: ignore[attr-defined]
             target=work, args=(theirs, self._prepared), daemon=True
         )
-        process.start()
+        with _main_hidden():
+            process.start()
         theirs.close()  # else the end of the worker would not end the pipe
         return _Worker(process, ours)
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Hides the program's main module: workers need none of it.
+
+    Else each worker would run the user's script again from its first line, search included,
+    where it does not stand under `if __name__ == "__main__"`.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    for name in hidden:
+        setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
 
 
 def _context() -> BaseContext:
