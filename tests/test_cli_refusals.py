@@ -141,6 +141,15 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.parametrize("command", ["check", "search"])
+def test_an_unknown_sampler_is_refused(tmp_path: Path, command: str) -> None:
+    study = write_case(tmp_path, edits=(("trials: 4", "trials: 4, sampler: cmase"),))
+    words = ("`search.sampler` is none of Optuna's samplers", "Did you mean `cmaes`?")
+    done = mtl(command, study)
+    assert done.code == 2
+    assert all(word in done.err for word in words), done.err
+
+
 @pytest.mark.parametrize("case", [*IN_THE_FILE.values()], ids=[*IN_THE_FILE])
 @pytest.mark.parametrize("command", ["check", "prepare", "search"])
 def test_a_file_with_a_fault_is_refused(tmp_path: Path, command: str, case: Case) -> None:

@@ -207,6 +207,15 @@ def make_sampler(
     return sampler
 
 
+def sampler_faults(name: str, ranges: Mapping[str, AnyRange]) -> list[Fault]:
+    """Returns what keeps a sampler from being made, for `mtl check`."""
+    try:
+        make_sampler(name, 0, ranges)
+    except StudyError as error:
+        return list(error.faults)
+    return []
+
+
 def _grid(key: str, found: AnyRange) -> list[Any]:
     if isinstance(found, Choices):
         return list(found.labels())

@@ -109,8 +109,13 @@ def evaluate_gates(
 
 
 def refusals(gates: Sequence[Gate]) -> list[str]:
-    """Returns a clause for each gate that failed, such as "min_gain is -0.01, needs 0"."""
-    return [_refusal(gate) for gate in gates if not gate.passed]
+    """Returns a clause for each gate that failed, such as "min_gain is -0.01, needs 0".
+
+    A trial that did not complete has no scores: then that is all there is to say.
+    """
+    failed = [gate for gate in gates if not gate.passed]
+    incomplete = [gate for gate in failed if gate.name == "complete_trial"]
+    return [_refusal(gate) for gate in incomplete or failed]
 
 
 def _task_gates(candidate: Scored, champion: Scored, spec: GatesSpec) -> list[Gate]:

@@ -20,7 +20,7 @@ def _table(n_rows: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame({
         "x": random.normal(size=n_rows),
         "label": random.choice(["a", "b", "c"], n_rows, p=[0.9, 0.08, 0.02]),
-        "group": random.integers(0, max(n_rows // 8, 1), n_rows),
+        "group": random.integers(0, max(n_rows // 3, 1), n_rows),
     })  # fmt: skip
 
 

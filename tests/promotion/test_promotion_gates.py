@@ -54,7 +54,10 @@ def test_every_gate_is_evaluated_when_all_fail() -> None:
         "complete_trial", "beats_constant", "min_gain", "max_task_loss.a", "max_task_loss.b",
     ]  # fmt: skip
     assert not any(gate.passed for gate in found.values())
-    assert len(refusals(list(found.values()))) == 5
+    # What a trial that did not complete scores says nothing: that it did not is the one reason.
+    assert refusals(list(found.values())) == ["complete_trial: the trial did not complete"]
+    complete = gates({"a": 0.4, "b": 0.0}, {"a": 0.8, "b": 0.1})
+    assert len(refusals(list(complete.values()))) == 4
 
 
 def test_a_better_mean_does_not_excuse_a_task_that_lost() -> None:
