@@ -184,7 +184,8 @@ def _check_groups(groups: "pd.Series[Any]", parts: NDArray[np.str_], where: str)
         n_groups = len(np.unique(hashes[n_parts > 1]))
         raise DataError(
             f"{where}: a group of `{groups.name}` must stand in one part of the split. "
-            f"Found {str(groups.iloc[first])!r} in {' and '.join(standing)} ({n_groups} such groups). "
+            f"Found {str(groups.iloc[first])!r} in {' and '.join(standing)} "
+            f"({n_groups} such groups). "
             "Mend the split column, or leave out `column` so that the split is made by group."
         )
 
