@@ -92,6 +92,25 @@ def build_prepared(
     )
 
 
+def part_inputs(spec: StudySpec, frames: Mapping[str, pd.DataFrame], part: str) -> pd.DataFrame:
+    """Returns the raw inputs of one part, in the order of its prepared rows.
+
+    For a model with another encoder, such as one trained on an earlier state of the data.
+
+    Args:
+        spec: The study.
+        frames: All rows of each source, as for `build_prepared`.
+        part: `train`, `valid` or `test`.
+    """
+    rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
+    names = input_columns(spec, frames)
+    inputs = join_inputs(rows, names)
+    types, _ = type_columns(inputs[all_parts(rows) == "train"], names, listed_types(spec))
+    rows, kept, _, _ = _drop_duplicates(spec, rows, inputs[list(types)])
+    inside: pd.DataFrame = kept[all_parts(rows) == part]
+    return inside.reset_index(drop=True)
+
+
 def _left_out_warnings(left_out: Mapping[str, str]) -> list[str]:
     """Returns a sentence a reason: pictures may have a hundred columns of one value."""
     columns: dict[str, list[str]] = {}

@@ -8,7 +8,7 @@ from typing import Any
 from filelock import FileLock
 from pandas import DataFrame
 
-from pipeline.data.assembling import build_prepared, settings
+from pipeline.data.assembling import build_prepared, part_inputs, settings
 from pipeline.data.cache import look_up, open_prepared, remember, write_prepared
 from pipeline.data.hashing import digest, frame_digest, json_bytes
 from pipeline.data.locating import content_digest
@@ -17,7 +17,7 @@ from pipeline.data.sources import Source, find_source
 from pipeline.errors import DataError, StoreError, near_miss
 from pipeline.study.spec import StudySpec
 
-__all__ = ["open_prepared", "prepare_data"]
+__all__ = ["open_prepared", "prepare_data", "read_part"]
 
 
 def prepare_data(
@@ -61,6 +61,29 @@ def prepare_data(
         warnings = (damage, *written.report.warnings)
         return replace(written, report=replace(written.report, warnings=warnings))
     return written
+
+
+def read_part(
+    spec: StudySpec,
+    folder: Path,
+    part: str,
+    data_dir: Path | None = None,
+    tables: Mapping[str, DataFrame] | None = None,
+) -> DataFrame:
+    """Reads the raw inputs of one part again, in the order of its prepared rows.
+
+    Args:
+        spec: The study.
+        folder: Folder of the study file.
+        part: `train`, `valid` or `test`.
+        data_dir: Folder given by `--data` or `MTL_DATA`.
+        tables: Tables passed from Python in place of files, by source.
+
+    Raises:
+        DataError: A source cannot be read any more.
+    """
+    sources = find_sources(spec, folder, data_dir, tables or {})
+    return part_inputs(spec, {source.name: source.read() for source in sources}, part)
 
 
 def find_sources(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.comparison.baselines import fit_constant
 from pipeline.comparison.readings import Readings, trial_key
+from pipeline.data.prepare import read_part
+from pipeline.data.prepared import Part
 from pipeline.driver.records import TrialRecord
 from pipeline.driver.trials import end_of
 from pipeline.errors import InputError
@@ -15,7 +18,8 @@ from pipeline.promotion.promote import Candidate, current_champion, promote_mode
 from pipeline.promotion.registry import Champion
 from pipeline.serving.loading import LoadedModel, load_predictor
 from pipeline.serving.loading import load_model as load_recorded
-from pipeline.stages.evaluating import evaluate_predictor, read_test
+from pipeline.serving.predictor import Predictor
+from pipeline.stages.evaluating import read_test
 from pipeline.stages.session import (
     DEFAULT_STORE,
     Say,
@@ -31,6 +35,7 @@ from pipeline.study.loading import Study
 from pipeline.tasks.registry import kind_of
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.predict import predict_member
 
 
 def promote(
@@ -66,7 +71,7 @@ def promote(
     is_complete = record.state == "complete"
     with recording(session) as tracker:
         champion = current_champion(session.store, model, spec.alias)
-        champion_test = _champion_scores(session, champion) if champion else None
+        champion_test = _champion_scores(session, champion, tables) if champion else None
         # Refused anyway: test is not read for a trial that did not complete.
         found = read_test(session, tracker, record, say) if is_complete else _unread(session)
         needs_model = is_complete and not dry_run
@@ -108,11 +113,12 @@ def _model_id(session: Session, tracker: Tracker, record: TrialRecord, say: Say)
     return logged[str(record.number)]
 
 
-def _champion_scores(session: Session, champion: Champion) -> Evaluation:
+def _champion_scores(session: Session, champion: Champion, tables: Tables | None) -> Evaluation:
     """Evaluates today's champion on the test rows of this study, once as any other model.
 
     Raises:
-        InputError: Its inputs or labels are others than this study's.
+        InputError: It answers other tasks or labels than this study's.
+        DataError: It needs a column that this study's inputs lack.
     """
     own = (t.number for t in session.folder.trials() if t.run_id == champion.run_id)
     key = next(map(trial_key, own), champion.model_id)
@@ -121,20 +127,33 @@ def _champion_scores(session: Session, champion: Champion) -> Evaluation:
     if known is not None:
         return known
     predictor = load_predictor(champion.model_id, session.store.tracking_uri)
-    prepared = session.prepared
-    labels = [(task.name, task.kind, task.classes) for task in predictor.tasks]
-    same = predictor.encoder.to_json() == prepared.encoder.to_json() and labels == [
-        (task.name, task.kind, task.classes) for task in prepared.tasks
-    ]
-    if not same:
+    theirs, ours = (
+        [(task.name, task.kind, task.classes) for task in tasks]
+        for tasks in (predictor.tasks, session.prepared.tasks)
+    )
+    if theirs != ours:
         raise InputError(
-            f"Version {champion.version} of {champion.model} was trained on other columns, labels "
-            "or train rows than this study, so the two cannot be compared on the same encoded "
-            "rows. Give `promote.model` another name to register this study's model beside it."
+            f"Version {champion.version} of {champion.model} answers other tasks or labels than "
+            "this study, so the two cannot be compared. Give `promote.model` another name to "
+            "register this study's model beside it."
         )
-    found = evaluate_predictor(session, predictor, "test")
+    test = _as_encoded_by(predictor, session, tables)
+    outputs = predict_member(predictor.architecture, predictor.parameters, test)
+    kinds = [kind_of(info) for info in predictor.tasks]
+    found = evaluate_one(kinds, outputs, test.targets, "test")
     readings.add(key, data, found)
     return found
+
+
+def _as_encoded_by(predictor: Predictor, session: Session, tables: Tables | None) -> Part:
+    """Returns the test rows as a model reads them that may have been trained on other rows."""
+    test = session.prepared.parts["test"]
+    if predictor.encoder.to_json() == session.prepared.encoder.to_json():
+        return test
+    study = session.study
+    raw = read_part(study.spec, study.folder, "test", study.data_dir, tables)
+    numeric, codes = predictor.encoder.encode(raw)
+    return replace(test, numeric=numeric, codes=codes)
 
 
 def _unread(session: Session) -> Evaluation:

@@ -5,9 +5,9 @@ import pytest
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 from stage_cases import Chain, chain_study
 
-from pipeline import evaluate, load_model, promote, search
+from pipeline import evaluate, load_model, prepare, promote, search
 from pipeline.driver.records import best_trials
-from pipeline.errors import GateRefused, InputError
+from pipeline.errors import DataError, GateRefused, InputError
 from pipeline.promotion.gates import Decision
 from pipeline.stages import evaluating, promoting
 
@@ -71,7 +71,7 @@ def test_promoting_the_champion_again_makes_no_version_and_reads_nothing(
     chain, decision = promoted
     reads = chain.n_readings
     monkeypatch.setattr(evaluating, "evaluate_predictor", None)
-    monkeypatch.setattr(promoting, "evaluate_predictor", None)
+    monkeypatch.setattr(promoting, "predict_member", None)
     again = promote(chain.study, **chain.where)
     assert (again.decision, again.version, again.previous) == (
         "promoted", decision.version, decision.version,
@@ -97,9 +97,41 @@ def test_a_champion_of_other_inputs_is_not_compared(promoted: Promoted) -> None:
         "narrow", sources__people__drop=["member"], promote__model="chain", search__trials=1
     )
     search(narrow, n_workers=1, **chain.where)
-    with pytest.raises(InputError, match=r"`promote\.model` another name"):
+    with pytest.raises(DataError, match="`member`"):
         promote(narrow, **chain.where)
     assert alias_of(chain) == decision.version
+
+
+def test_a_champion_of_other_labels_is_not_compared(promoted: Promoted) -> None:
+    chain, decision = promoted
+    frame = chain.frame.assign(colour=chain.frame["colour"].replace("red", "pink"))
+    where = {**chain.where, "tables": {"people": frame}}
+    pink = chain_study("pink", promote__model="chain", search__trials=1)
+    search(pink, n_workers=1, **where)
+    with pytest.raises(InputError, match=r"`promote\.model` another name"):
+        promote(pink, **where)
+    assert alias_of(chain) == decision.version
+
+
+def test_a_champion_of_other_train_rows_is_compared_on_the_same_test_rows(
+    promoted: Promoted,
+) -> None:
+    chain, _ = promoted
+    where = {**chain.where, "tables": {"people": chain.frame.iloc[60:]}}
+    later = chain_study("later", promote__model="chain", train__lr=0.01, search__trials=1)
+    search(later, n_workers=1, **where)
+    ours, theirs = (prepare(study, chain.store, tables) for study, tables in (
+        (later, where["tables"]), (chain.study, chain.where["tables"])))  # fmt: skip
+    assert ours.encoder != theirs.encoder
+    try:
+        decision = promote(later, dry_run=True, **where)
+    except GateRefused as refused:
+        decision = refused.decision  # type: ignore[attr-defined]
+    own = evaluate(chain.study, "best", "test", **chain.where)["tasks"]
+    scores = decision.details["test"]["champion"]["scores"]
+    assert scores["bought"] == pytest.approx(own["bought"]["roc_auc"])
+    assert scores["colour"] == pytest.approx(own["colour"]["accuracy"])
+    assert scores["size"] == pytest.approx(own["size"]["r2"])
 
 
 def test_the_promoted_model_answers_raw_rows_as_it_was_evaluated(promoted: Promoted) -> None:
