@@ -151,6 +151,9 @@ def comparison_table(document: Mapping[str, Any]) -> Table:
 
 def comparison_notes(document: Mapping[str, Any]) -> list[str]:
     """Returns what the table does not say: gains, verdicts, readings of test."""
+    if len(document["verdicts"]) == 1:
+        # Equal weights and the task alone are then the tuned model itself: no gain to speak of.
+        return [*_verdict_notes(document), _reads_note(document)]
     notes = []
     for task, gain in document["gains"].items():
         notes.append(
@@ -165,17 +168,28 @@ def comparison_notes(document: Mapping[str, Any]) -> list[str]:
         notes.append(f"delta_m {document['delta_m']:+.2%} against each task alone")
     elif document["delta_m_reason"]:
         notes.append(f"delta_m is not given: {document['delta_m_reason']}")
-    neither = [task for task, verdict in document["verdicts"].items() if verdict == "neither"]
-    if neither:
-        notes.append(f"neither: no row beats the constant for {', '.join(neither)}")
-    others = [task for task, verdict in document["verdicts"].items() if verdict == "unclear"]
-    if others:
+    return [*notes, *_verdict_notes(document), _reads_note(document)]
+
+
+def _verdict_notes(document: Mapping[str, Any]) -> list[str]:
+    verdicts = document["verdicts"]
+    tasks = {
+        kind: ", ".join(task for task, verdict in verdicts.items() if verdict == kind)
+        for kind in ("neither", "unclear")
+    }
+    notes = []
+    if tasks["neither"]:
+        notes.append(f"neither: no row beats the constant for {tasks['neither']}")
+    if tasks["unclear"] and len(verdicts) > 1:
         notes.append(
-            f"unclear whether sharing helped {', '.join(others)}: intervals cover the rows drawn, "
+            f"unclear whether sharing helped {tasks['unclear']}: intervals cover the rows drawn, "
             "and one seed a row cannot tell sharing from luck"
         )
-    notes.append(f"test was read for {document['test_reads']} models of this study")
     return notes
+
+
+def _reads_note(document: Mapping[str, Any]) -> str:
+    return f"test was read for {document['test_reads']} models of this study"
 
 
 def study_page(name: str, trials: Sequence[TrialRecord], state: str, runs_link: str) -> str:
