@@ -181,7 +181,7 @@ def test_one_task_alone_has_no_gain_to_speak_of() -> None:
         "gains": {"size": {"gain": 0.0, "low": 0.0, "high": 0.0}}, "mean_gain": 0.0,
         "delta_m": 0.0, "delta_m_reason": "", "verdicts": {"size": "unclear"}, "test_reads": 6,
     }  # fmt: skip
-    assert comparison_notes(document) == ["test was read for 6 models of this study"]
-    assert comparison_notes({**document, "verdicts": {"size": "neither"}})[0] == (
+    assert tables.comparison_notes(document) == ["test was read for 6 models of this study"]
+    assert tables.comparison_notes({**document, "verdicts": {"size": "neither"}})[0] == (
         "neither: no row beats the constant for size"
     )
