@@ -81,8 +81,8 @@ def prepare(arguments: Arguments) -> None:
         print(line)
 
 
-def train(arguments: Arguments) -> None:
-    """Stage 2, by hand."""
+def train(arguments: Arguments) -> int:
+    """Stage 2, by hand; 1 where the member did not complete."""
     from pipeline import stages
     from pipeline.report.tables import trial_table
 
@@ -91,6 +91,7 @@ def train(arguments: Arguments) -> None:
         print_json(trained.record.to_json())
     else:
         console().print(trial_table(trained.record, "Trained by hand"))
+    return 0 if trained.record.state == "complete" else 1
 
 
 def evaluate(arguments: Arguments) -> None:

@@ -188,8 +188,10 @@ def make_sampler(
     options: dict[str, Any] = {}
     if "seed" in signature(kind).parameters:
         options["seed"] = seed % 2**32  # numpy's limit
-    if found == "GridSampler":
-        options["search_space"] = {key: _grid(key, value) for key, value in ranges.items()}
+    if found in ("GridSampler", "BruteForceSampler"):
+        grid = {key: _grid(key, value) for key, value in ranges.items()}
+        if found == "GridSampler":
+            options["search_space"] = grid
     if found in ("CmaEsSampler", "QMCSampler"):
         options["warn_independent_sampling"] = False
     try:
@@ -220,7 +222,7 @@ def _grid(key: str, found: AnyRange) -> list[Any]:
     if isinstance(found, Choices):
         return list(found.labels())
     if found.step is None and not (found.integer and not found.log):
-        rule = "must have `step` or `choices` for the sampler `grid`"
+        rule = "must have `step` or `choices` for a sampler that tries every value"
         raise StudyError([Fault(key, rule, str(found))])
     step = 1.0 if found.step is None else found.step
     n_values = int((found.high - found.low) / step + 1e-9) + 1

@@ -57,5 +57,6 @@ class BestModels:
                 logged[str(number)] = model_id
                 self._folder.save_record({**record, "models": logged})
         for gone in set(logged) - {str(number) for number in kept}:
-            tracker.drop_model(logged.pop(gone))
-            self._folder.save_record({**record, "models": logged})
+            if tracker.drop_model(logged[gone]):  # else the registry needs it, and it stays
+                del logged[gone]
+                self._folder.save_record({**record, "models": logged})

@@ -204,12 +204,18 @@ class StudyFolder:
         """Deletes a model."""
         shutil.rmtree(self.model_path(number), ignore_errors=True)
 
+    def set_journal_aside(self) -> None:
+        """Renames a journal to which no cohort belongs: a kill left it behind."""
+        if self.journal.exists():
+            self.journal.replace(self.journal.with_name(f"{self.name}.orphan.journal"))
+
     def archive(self, archived: str) -> None:
         """Moves the study out of the way, under another name."""
-        if self.journal.exists():
-            self.journal.rename(self.journal.with_name(f"{archived}.journal"))
+        # The folder first: without it, a journal that a kill left behind counts for nothing.
         if self.path.exists():
             self.path.rename(self.path.with_name(archived))
+        if self.journal.exists():
+            self.journal.rename(self.journal.with_name(f"{archived}.journal"))
         self._read.clear()
 
     def _outcome_path(self, cohort: Cohort) -> Path:

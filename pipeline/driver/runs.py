@@ -65,7 +65,9 @@ class TrialRuns:
             },
             resume_run_id=record.get("run_id"),
         )
-        self._folder.save_record({**record, "run_id": run_id})
+        # Until it ends, the search has no state: a kill must not leave that of an earlier launch.
+        kept = {key: value for key, value in record.items() if key != "state"}
+        self._folder.save_record({**kept, "run_id": run_id})
         if record.get("cohorts"):
             self._mend(run_id)
         return run_id
@@ -85,6 +87,7 @@ class TrialRuns:
                     trial.run_id, epoch.epoch, tracked_metrics(epoch), epoch.timestamp_ms
                 )
         self.end(behind)
+        self._follow_best(self._folder.trials())  # what is there already stays as it is
 
     def start(self, members: Sequence[Member], params: Mapping[int, Params]) -> None:
         """Opens a run for each member of a cohort."""
@@ -123,12 +126,20 @@ class TrialRuns:
         """Ends the runs of trials, and adds them to the parent's best-so-far curves."""
         for trial in trials:
             self._tracker.finish(trial.run_id, end_of(trial))
-            known = [other for other in self._folder.trials() if other.number <= trial.number]
-            for best in best_trials(known, 1):
-                assert best.evaluation is not None  # it is complete
-                scores = {f"best/{task}": s for task, s in best.evaluation.scores.items()}
-                metrics = {"best/score": best.score or 0.0, **scores}
-                self._tracker.study_progress(trial.number, metrics, trial.ended_ms)
+        self._follow_best(trials)
+
+    def _follow_best(self, trials: Sequence[TrialRecord]) -> None:
+        """Adds a point for each trial: the best trial up to its number."""
+        numbers = {trial.number for trial in trials}
+        best: list[TrialRecord] = []
+        for trial in self._folder.trials():
+            best = best_trials([*best, trial], 1)
+            if not best or trial.number not in numbers:
+                continue
+            assert best[0].evaluation is not None  # it is complete
+            scores = {f"best/{task}": score for task, score in best[0].evaluation.scores.items()}
+            metrics = {"best/score": best[0].score or 0.0, **scores}
+            self._tracker.study_progress(trial.number, metrics, trial.ended_ms)
 
     def interrupt(self, reason: str) -> None:
         """Ends the runs of the cohort that was training; it runs again on resume."""

@@ -116,8 +116,9 @@ class Search:
     def _open_record(self) -> None:
         settings = launch_settings(self.study, self.prepared)
         record = self.folder.record()
-        if "settings" not in record:
+        if not record.get("cohorts"):  # nothing was asked yet: nothing to be at odds with
             self.folder.save_record({**record, "settings": settings})
+            self.folder.set_journal_aside()
         check_resume(self.study.spec.name, self.folder.record()["settings"], settings)
 
     def _search(

@@ -10,7 +10,7 @@ from pipeline.comparison.compare import Scored, compare_rows, score_rows
 from pipeline.comparison.readings import Readings
 from pipeline.comparison.rows import collect_rows
 from pipeline.driver.records import TrialRecord, read_json, write_json
-from pipeline.stages.evaluating import track_test
+from pipeline.stages.evaluating import known_reading, track_test
 from pipeline.stages.session import (
     DEFAULT_STORE,
     Say,
@@ -69,8 +69,9 @@ def compare(
     with recording(session) as tracker:
         scored = _score(session, best, part, False, say)
         if part == "test":
+            if known_reading(session, best) is None:
+                track_test(tracker, best.run_id, best.epochs, scored[0].evaluation)
             _note_readings(session, scored)
-            track_test(tracker, best.run_id, best.epochs, scored[0].evaluation)
         _track_rows(session, tracker, scored, part)
         document: dict[str, Any] = _document(session, scored, part)
         write_json(file, document)
@@ -122,9 +123,13 @@ def _track_rows(session: Session, tracker: Tracker, scored: Sequence[Scored], pa
     started = tracker.start_trials(starts)
     runs |= {one.row.key: started[number] for number, one in enumerate(fresh)}
     session.folder.save_record({**record, "rows": runs})
+    # What a run shows of a part stays: the row is the same whenever it is compared again.
+    shown: list[str] = record.get("rows_shown", [])
     for one in scored:
-        if one.row.kind != "tuned":
+        if one.row.kind != "tuned" and f"{one.row.key} {part}" not in shown:
             tracker.finish(runs[one.row.key], _row_end(one, part))
+            shown.append(f"{one.row.key} {part}")
+    session.folder.save_record({**record, "rows": runs, "rows_shown": shown})
 
 
 def _row_end(one: Scored, part: str) -> TrialEnd:

@@ -139,7 +139,9 @@ def _champion_scores(session: Session, champion: Champion, tables: Tables | None
         )
     test = _as_encoded_by(predictor, session, tables)
     outputs = predict_member(predictor.architecture, predictor.parameters, test)
-    kinds = [kind_of(info) for info in predictor.tasks]
+    # Its own thresholds and scales, but the metrics that this study goes by.
+    metrics = {task.name: task.metric for task in session.prepared.tasks}
+    kinds = [kind_of(replace(info, metric=metrics[info.name])) for info in predictor.tasks]
     found = evaluate_one(kinds, outputs, test.targets, "test")
     readings.add(key, data, found)
     return found

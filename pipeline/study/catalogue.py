@@ -18,7 +18,7 @@ class Entry:
 
     Attributes:
         target: `module:Name` of the class or function.
-        about: One phrase, shown by `mtl check` and in the JSON Schema.
+        about: One phrase, shown by editors through the JSON Schema.
         options: Keys of its section that only some methods read; giving one to a method that
             does not read it is a fault.
         metrics: For a kind of task: its metrics, the default primary one first.

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import Fault, InputError, StudyError
+from pipeline.study.catalogue import CATALOGUE
 from pipeline.study.document import (
     Tree,
     parse_ranges,
@@ -70,6 +71,17 @@ class Study:
             found = self.ranges.get(path)
             values[path] = found.value(value) if isinstance(found, Choices) else value
         return SPEC.validate_python(substitute(self.tree, values))
+
+
+_NAMED = (
+    ("TaskSpec", "kind", "kind"),
+    ("ModelSpec", "sharing", "sharing"),
+    ("WeightsSpec", "strategy", "strategy"),
+    ("TrainSpec", "optimizer", "optimizer"),
+    ("TrainSpec", "schedule", "schedule"),
+    ("SearchSpec", "pruner", "pruner"),
+)
+"""Keys of the file that hold a name of the catalogue: section, key, role."""
 
 
 def load_study(
@@ -135,6 +147,13 @@ def parse_setting(text: str) -> tuple[str, Any]:
 def schema() -> dict[str, Any]:
     """Returns the JSON Schema of a study file, for editors."""
     found = SPEC.json_schema()
+    for section, key, role in _NAMED:
+        described = [{"const": name, "description": entry.about}
+                     for name, entry in CATALOGUE[role].items()]  # fmt: skip
+        place = found["$defs"][section]["properties"][key]
+        # A searched key is a value or a range: the names stand for the value.
+        target = place["anyOf"][0] if "anyOf" in place else place
+        target["oneOf"] = described
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
 

@@ -1,5 +1,6 @@
 """Rules that hold between keys of a study file."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ def rule_faults(
             if source.split is not None
             for fault in _split_faults(f"sources.{name}.split", source.split)
         ),
+        *_promote_faults(spec),
         *_name_faults(spec, tree),
         *_weight_faults(spec, tree, tasks),
         *_train_faults(spec, tree),
@@ -89,10 +91,20 @@ def _kind_faults(key: str, task: TaskSpec, given: Mapping[str, Any]) -> Iterable
                     str(task.target))  # fmt: skip
 
 
+def _promote_faults(spec: StudySpec) -> Iterable[Fault]:
+    alias = spec.promote.alias
+    if alias in ("latest", "previous") or re.fullmatch(r"v\d+", alias):
+        rule = "must not be `latest`, `previous` or like `v2`, which are taken"
+        yield Fault("promote.alias", rule, alias, "Such as `champion`.")
+
+
 def _split_faults(key: str, split: SplitSpec) -> Iterable[Fault]:
     ways = [way for way in ("column", "time") if getattr(split, way) is not None]
     if len(ways) > 1:
         yield Fault(key, "must not have both `column` and `time`")
+    if split.group is not None and split.stratify is not None:
+        yield Fault(f"{key}.stratify", "cannot stand beside `group`, which moves rows together",
+                    split.stratify)  # fmt: skip
     if split.time is not None and (split.stratify or split.group):
         yield Fault(f"{key}.time", "cannot stand beside `stratify` or `group`", split.time)
     if split.column is not None:

@@ -47,17 +47,27 @@ class Augmentation:
         return Augmentation(*kept)
 
 
-def perturb(numeric: Tensor, augmentation: Augmentation, streams: Streams) -> Tensor:
+def perturb(
+    numeric: Tensor, augmentation: Augmentation, streams: Streams, n_numbers: int | None = None
+) -> Tensor:
     """Adds noise to numbers and hides some.
 
     Args:
         numeric: (B, D), shared by the members.
         augmentation: The members' rates.
         streams: Shared noise.
+        n_numbers: How many of the columns are numbers; those behind them are indicators of
+            missing values and stay as they are. By default all are numbers.
 
     Returns:
         (K, B, D), or `numeric` itself where no member changes it.
     """
+    if n_numbers is not None and n_numbers < numeric.shape[1]:
+        numbers = perturb(numeric[:, :n_numbers], augmentation, streams)
+        if numbers.dim() == 2:
+            return numeric
+        indicators = numeric[:, n_numbers:].expand(len(numbers), -1, -1)
+        return torch.cat([numbers, indicators], dim=2)
     shape = tuple(numeric.shape)
     if augmentation.noise is not None:
         noise = streams.normal("augment.noise", shape).to(numeric.dtype)

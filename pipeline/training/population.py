@@ -77,6 +77,7 @@ class Population:
         )
         self.rows = Rows(prepared.parts["train"], self.kinds, dtype)
         self.streams = Streams(first.stream)
+        self._n_numbers = len(prepared.encoder.numeric)
         self._lengths, self._owners = self.state.segments()
         optimizer = load("optimizer", first.train.optimizer)
         self.optimizer: Optimizer = optimizer(
@@ -160,7 +161,7 @@ class Population:
     def _step(self, step: int, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Trains on one batch; returns (K, T) losses and the (T,) labelled rows behind them."""
         numeric, codes, targets = self.rows.gather(rows)
-        numeric = perturb(numeric, self.augmentation, self.streams)
+        numeric = perturb(numeric, self.augmentation, self.streams, self._n_numbers)
         codes = hide_codes(codes, self.augmentation, self.streams)
         features = self.model.encode(numeric, codes)
         mixing = draw_mixing(self.augmentation, len(rows), self.streams)

@@ -11,7 +11,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.driver.journal import TrialJournal, distribution, make_sampler, sampler_class
+from pipeline.driver.journal import (
+    TrialJournal,
+    distribution,
+    make_sampler,
+    sampler_class,
+    sampler_faults,
+)
 from pipeline.errors import StudyError
 from pipeline.study.ranges import AnyRange, Choices, Range
 from pipeline.study.spec import Params
@@ -228,3 +234,10 @@ def test_ranges_become_the_distributions_of_optuna() -> None:
     assert distribution(Choices(([64, 64], None, "x"))) == CategoricalDistribution(
         ("[64,64]", None, "x")
     )
+
+
+def test_every_value_cannot_be_tried_of_a_range_without_steps() -> None:
+    faults = sampler_faults("bruteforce", {"train.lr": Range(0.1, 0.2)})
+    assert [fault.key for fault in faults] == ["train.lr"]
+    assert "`step` or `choices`" in str(faults[0])
+    assert sampler_faults("bruteforce", {"train.lr": Range(0.1, 0.2, step=0.05)}) == []

@@ -94,6 +94,9 @@ def check_store(store: Path, expected: list[optuna.trial.FrozenTrial]) -> None:
     active = [run for run in everything if run.info.lifecycle_stage == "active"]
     parents = [run for run in active if run.data.tags["kind"] == "study"]
     assert [run.info.status for run in parents] == ["FINISHED"]
+    best = client.get_metric_history(parents[0].info.run_id, "best/score")
+    first = next(t.number for t in trials if t.state == TrialState.COMPLETE)
+    assert [m.step for m in best] == list(range(first, N_TRIALS))  # each trial, once
     children = [run for run in active if run.data.tags["kind"] == "trial"]
     assert Counter(int(run.data.tags["trial"]) for run in children) == Counter(range(N_TRIALS))
     for run in children:

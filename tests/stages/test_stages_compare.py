@@ -122,6 +122,21 @@ def test_rows_are_runs_of_their_own(compared: Chain) -> None:
     assert "size.alpha" in client.search_runs([experiment], "tags.row = 'linear'")[0].data.params
 
 
+def test_a_run_shows_a_reading_of_test_once(compared: Chain) -> None:
+    # The fixture compared; reading and comparing again must add no second point.
+    evaluate(compared.study, "best", "test", **compared.where)
+    compare(compared.study, **compared.where)
+    client = compared.store.client()
+    best = best_trials(compared.trials, 1)[0]
+    rows = client.search_runs(
+        [client.get_experiment_by_name("chain").experiment_id], "tags.kind = 'row'"
+    )
+    shown = [run for run in rows if "test/score" in run.data.metrics]
+    assert len(shown) >= 5
+    for run_id in (best.run_id, *(run.info.run_id for run in shown)):
+        assert len(client.get_metric_history(run_id, "test/score")) == 1
+
+
 def test_comparing_on_valid_uses_the_same_rows(compared: Chain) -> None:
     compared.said.clear()
     reads = compared.n_readings

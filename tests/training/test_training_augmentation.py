@@ -165,3 +165,16 @@ def test_batches_and_noise_do_not_depend_on_the_population(prepared: Prepared) -
     one, many = drawn(1), drawn(5)
     assert len(one) == len(many) == 1 + 5 * 2  # the order, and two layers in each of five steps
     assert all(torch.equal(a, b) for a, b in zip(one, many, strict=True))
+
+
+def test_indicators_of_missing_values_stay_as_they_are() -> None:
+    numbers = torch.randn(50, 3, dtype=torch.float64)
+    flags = torch.randint(0, 2, (50, 2)).double()
+    numeric = torch.cat([numbers, flags], dim=1)
+    rates = of(noise=[0.5, 1.0], drop=[0.3, 0.6])
+    changed = perturb(numeric, rates, started(), n_numbers=3)
+    assert changed.shape == (2, 50, 5)
+    assert not torch.equal(changed[0, :, :3], numeric[:, :3])
+    for one in changed:
+        assert torch.equal(one[:, 3:], numeric[:, 3:])
+    assert torch.equal(changed[:, :, :3], perturb(numeric[:, :3], rates, started()))
