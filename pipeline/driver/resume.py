@@ -19,7 +19,7 @@ _WHEREABOUTS = ("path", "about")
 
 def launch_settings(study: Study, prepared: Prepared) -> dict[str, Any]:
     """Returns everything that must not change while a study goes on, by dotted path."""
-    settings = dict(_flat(asdict(study.spec)))
+    settings = flat_settings(asdict(study.spec))
     settings |= {path: f"range {found}" for path, found in study.ranges.items()}
     kept = {
         key: value
@@ -56,17 +56,13 @@ def check_resume(name: str, launched: Mapping[str, Any], now: Mapping[str, Any])
         )
 
 
-def _flat(tree: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+def flat_settings(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Returns a nested mapping as dotted path to value."""
+    found: dict[str, Any] = {}
     for key, value in tree.items():
         here = f"{path}.{key}" if path else str(key)
         if isinstance(value, Mapping) and value:
-            found += _flat(value, here)
+            found |= flat_settings(value, here)
         else:
-            found.append((here, value))
+            found[here] = value
     return found
-
-
-def flat_settings(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a nested mapping as dotted path to value."""
-    return dict(_flat(tree))

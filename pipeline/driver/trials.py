@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.data.prepared import Prepared
 from pipeline.driver.records import EpochRecord, TrialRecord
 from pipeline.driver.resume import flat_settings
+from pipeline.evaluation.evaluate import Evaluation
 from pipeline.serving.predictor import Predictor
 from pipeline.study.loading import Study
 from pipeline.study.seeds import derive_seed
@@ -146,14 +147,22 @@ def make_record(
     )
 
 
+def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
+    """Returns every metric of an evaluation under its tracked name: `PART/TASK/METRIC`."""
+    return {
+        metric_name(evaluation.part, task, name): value
+        for task, values in evaluation.tasks.items()
+        for name, value in values.items()
+    }
+
+
 def end_of(record: TrialRecord) -> TrialEnd:
     """Returns what is tracked when a trial ends: all valid metrics of the kept parameters."""
     metrics = {metric_name("weight", task): weight for task, weight in record.weights.items()}
     if record.score is not None:
         metrics["score"] = record.score
     if record.evaluation is not None:
-        for task, values in record.evaluation.tasks.items():
-            metrics |= {metric_name("valid", task, name): v for name, v in values.items()}
+        metrics |= evaluation_metrics(record.evaluation)
     state: Any = record.state
     return TrialEnd(
         state=state,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -174,21 +174,29 @@ def member_tensors(model: MultiTaskModel) -> Iterator[tuple[str, Tensor]]:
 def load_member(
     architecture: Architecture, parameters: Mapping[str, NDArray[Any]]
 ) -> MultiTaskModel:
-    """Makes a network of one member from its named parameters, ready to answer.
+    """Makes a network of one member; see `load_members`."""
+    return load_members(architecture, [parameters])
+
+
+def load_members(
+    architecture: Architecture, members: Sequence[Mapping[str, NDArray[Any]]]
+) -> MultiTaskModel:
+    """Makes a network of members from their named parameters, ready to answer.
 
     Raises:
         ValueError: A parameter is missing, left over, or of another shape.
     """
-    model = build(architecture, 1)
+    model = build(architecture, len(members))
     expected = dict(member_tensors(model))
-    if set(expected) != set(parameters):
-        odd = sorted(set(expected) ^ set(parameters))
-        raise ValueError(f"The parameters do not fit the architecture: {', '.join(odd)}.")
     with torch.no_grad():
-        for name, tensor in expected.items():
-            given = torch.from_numpy(np.array(parameters[name]))
-            if given.shape != tensor.shape[1:]:
-                shapes = f"{tuple(given.shape)} and {tuple(tensor.shape[1:])}"
-                raise ValueError(f"The parameter {name} has another shape: {shapes}.")
-            tensor[0] = given
+        for member, parameters in enumerate(members):
+            if set(expected) != set(parameters):
+                odd = sorted(set(expected) ^ set(parameters))
+                raise ValueError(f"The parameters do not fit the architecture: {', '.join(odd)}.")
+            for name, tensor in expected.items():
+                given = torch.from_numpy(np.array(parameters[name]))
+                if given.shape != tensor.shape[1:]:
+                    shapes = f"{tuple(given.shape)} and {tuple(tensor.shape[1:])}"
+                    raise ValueError(f"The parameter {name} has another shape: {shapes}.")
+                tensor[member] = given
     return model.eval()

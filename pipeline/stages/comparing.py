@@ -10,6 +10,7 @@ from pipeline.comparison.compare import Scored, compare_rows, score_rows
 from pipeline.comparison.readings import Readings
 from pipeline.comparison.rows import collect_rows
 from pipeline.driver.records import TrialRecord, read_json, write_json
+from pipeline.driver.trials import evaluation_metrics
 from pipeline.stages.evaluating import known_reading, track_test
 from pipeline.stages.session import (
     DEFAULT_STORE,
@@ -23,7 +24,7 @@ from pipeline.stages.session import (
     say_on_stderr,
 )
 from pipeline.study.loading import Study
-from pipeline.tracking.records import TrialEnd, TrialStart, metric_name
+from pipeline.tracking.records import TrialEnd, TrialStart
 from pipeline.tracking.store import Store
 from pipeline.tracking.tracker import Tracker
 
@@ -133,10 +134,5 @@ def _track_rows(session: Session, tracker: Tracker, scored: Sequence[Scored], pa
 
 
 def _row_end(one: Scored, part: str) -> TrialEnd:
-    metrics = {
-        metric_name(part, task, name): value
-        for task, values in one.evaluation.tasks.items()
-        for name, value in values.items()
-    }
     score = {"score" if part == "valid" else f"{part}/score": one.evaluation.mean}
-    return TrialEnd("complete", metrics={**metrics, **score})
+    return TrialEnd("complete", metrics={**evaluation_metrics(one.evaluation), **score})

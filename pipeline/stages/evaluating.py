@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.comparison.readings import Readings, trial_key
 from pipeline.driver.records import TrialRecord
+from pipeline.driver.trials import evaluation_metrics
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.session import (
@@ -22,7 +23,6 @@ from pipeline.stages.session import (
 )
 from pipeline.study.loading import Study
 from pipeline.tasks.registry import kind_of
-from pipeline.tracking.records import metric_name
 from pipeline.tracking.store import Store
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.predict import predict_member
@@ -103,9 +103,5 @@ def evaluate_predictor(session: Session, predictor: Predictor, part: str) -> Eva
 
 def track_test(tracker: Tracker, run_id: str, step: int, found: Evaluation) -> None:
     """Adds test metrics to a run."""
-    metrics = {
-        metric_name("test", task, name): value
-        for task, values in found.tasks.items()
-        for name, value in values.items()
-    }
-    tracker.log_epoch(run_id, step, {**metrics, "test/score": found.mean})
+    metrics = {**evaluation_metrics(found), "test/score": found.mean}
+    tracker.log_epoch(run_id, step, metrics)

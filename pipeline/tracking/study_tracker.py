@@ -206,13 +206,6 @@ class StudyTracker:
             shutil.rmtree(location, ignore_errors=True)
         return location is not None
 
-    def log_json(self, run_id: str, file: str, values: Any) -> None:
-        """Keeps plain JSON values as an artifact of a run."""
-        text = parent.json_text(values)
-        self._submit(
-            f"Writing {file}", lambda run_id: self._client.log_text(run_id, text, file), run_id
-        )
-
     def flush(self) -> None:
         """Writes what is buffered and waits for it."""
         for run_id in list(self._buffers):

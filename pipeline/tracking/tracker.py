@@ -122,9 +122,6 @@ class Tracker(Protocol):
     def drop_model(self, model_id: str) -> bool:
         """Deletes a model and its files; returns False for one that a registry version needs."""
 
-    def log_json(self, run_id: str, file: str, values: Any) -> None:
-        """Keeps plain JSON values as an artifact of a run."""
-
     def flush(self) -> None:
         """Writes what is buffered and waits for it."""
 
@@ -200,9 +197,6 @@ class NullTracker:
     def drop_model(self, model_id: str) -> bool:
         """Does nothing."""
         return True
-
-    def log_json(self, run_id: str, file: str, values: Any) -> None:
-        """Does nothing."""
 
     def flush(self) -> None:
         """Does nothing."""

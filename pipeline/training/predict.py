@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import Part
-from pipeline.models.build import Architecture, MultiTaskModel
-from pipeline.training.state import member_model
+from pipeline.models.build import Architecture, MultiTaskModel, load_member
 
 CHUNK = 512  # rows at once: larger chunks of many members fall out of the cache
 
@@ -35,5 +34,5 @@ def predict_member(
     architecture: Architecture, parameters: Mapping[str, NDArray[Any]], part: Part
 ) -> dict[str, NDArray[np.float32]]:
     """Returns one member's head outputs for all rows of a part, (N, outputs)."""
-    outputs = predict_part(member_model(architecture, [parameters]), part)
+    outputs = predict_part(load_member(architecture, parameters), part)
     return {task: values[0] for task, values in outputs.items()}

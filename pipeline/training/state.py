@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.models.build import Architecture, MultiTaskModel, build, initialise, member_tensors
+from pipeline.models.build import Architecture, build, initialise, member_tensors
 
 
 class FlatState:
@@ -127,13 +127,3 @@ class FlatState:
         path, _, last = name.rpartition(".")
         module: nn.Module = self.model.get_submodule(path)
         setattr(module, last, values)
-
-
-def member_model(architecture: Architecture, snapshot: Sequence[Any]) -> MultiTaskModel:
-    """Returns a model of the members whose named arrays are given, ready to answer."""
-    model = build(architecture, len(snapshot))
-    with torch.no_grad():
-        for name, tensor in member_tensors(model):
-            for member, arrays in enumerate(snapshot):
-                tensor[member] = torch.from_numpy(np.asarray(arrays[name]))
-    return model.eval()

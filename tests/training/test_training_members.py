@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 from training_data import SPECS, member
 
 from pipeline.data.prepared import Prepared
+from pipeline.models.build import load_members
 from pipeline.study.spec import TaskSpec, WeightsSpec
 from pipeline.training.members import Member, architecture_of, arrays_of, structure_of
-from pipeline.training.state import FlatState, member_model
+from pipeline.training.state import FlatState
 from pipeline.training.weighting import Fixed, alone_weights, stack_weights, task_weights
 
 SHAPES = [{}, {"layers": [4]}, {"batch_size": 16}, {"optimizer": "sgd"}, {"norm": "layer"}]
@@ -128,7 +129,7 @@ def test_a_snapshot_restores_everything(prepared: Prepared, values: dict[str, ob
     state.restore(snapshot)
     for task, out in state.model(*rows).items():
         assert torch.equal(out, before[task])
-    again = member_model(shape, [state.named(row) for row in snapshot])
+    again = load_members(shape, [state.named(row) for row in snapshot])
     for task, out in again(*rows).items():
         assert torch.equal(out, before[task])
 
