@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.models.layers import Embedding, Linear, MemberLayer, dropout
-from pipeline.models.trunk import MLP, Rates
+from pipeline.models.heads import LinearHeads, make_heads
+from pipeline.models.layers import Embedding, MemberLayer, dropout
+from pipeline.models.trunk import Rates
 from pipeline.study.catalogue import load
 
 
@@ -58,22 +59,10 @@ class Architecture:
         return cls(**{**values, **tuples})
 
 
-class Head(nn.Module):
-    """What one task owns: hidden layers, if any, and a linear layer to its outputs."""
-
-    def __init__(
-        self, architecture: Architecture, n_members: int, n_in: int, n_out: int, dtype: torch.dtype
-    ) -> None:
-        super().__init__()
-        widths = (n_in, *architecture.head_layers)
-        self.hidden = MLP(n_members, widths, architecture.activation, architecture.norm, dtype)
-        self.output = Linear(n_members, widths[-1], n_out, dtype)
-
-
 class MultiTaskModel(nn.Module):
     """Inputs of all tasks in, head outputs of every task out, for K members.
 
-    The parameters of task number t are those whose name starts with `heads.t.`.
+    Which parameters belong to which task, `owners` tells.
     """
 
     def __init__(self, architecture: Architecture, n_members: int, dtype: torch.dtype) -> None:
@@ -87,10 +76,24 @@ class MultiTaskModel(nn.Module):
         )
         sharing = load("sharing", architecture.sharing)
         self.sharing = sharing(architecture, n_members, architecture.n_features, dtype)
-        self.heads = nn.ModuleList(
-            Head(architecture, n_members, self.sharing.width, n_out, dtype)
-            for n_out in architecture.heads.values()
+        self.heads = make_heads(
+            architecture, n_members, self.sharing.width, self.sharing.one_read, dtype
         )
+
+    def owners(self, name: str) -> tuple[int | None, ...]:
+        """Returns the task to which each entry of a parameter's last axis belongs.
+
+        Args:
+            name: Of the parameter.
+
+        Returns:
+            Task numbers, None for what tasks share; one entry where all are alike.
+        """
+        if not name.startswith("heads."):
+            return (None,)
+        if isinstance(self.heads, LinearHeads):
+            return self.heads.owners
+        return (int(name.split(".")[1]),)
 
     def encode(self, numeric: Tensor, codes: Tensor) -> Tensor:
         """Encodes inputs.
@@ -112,33 +115,8 @@ class MultiTaskModel(nn.Module):
         """Maps (K, B, F) features to each task's (K, B, outputs)."""
         if rates is not None:
             features = dropout(features, rates.inputs, rates.noise, "inputs")
-        read = self.sharing(features, rates)
-        tasks = list(self.architecture.heads)
-        if len(read) == 1 and not self.architecture.head_layers:
-            return self._decide_at_once(read[0], rates)
-        reads = read * len(tasks) if len(read) == 1 else read
-        chance, noise = (rates.head, rates.noise) if rates else (None, None)
-        outputs = {}
-        for index, (task, head) in enumerate(zip(tasks, self._heads(), strict=True)):
-            x = reads[index]
-            if noise is not None:
-                x = dropout(x, chance, noise, f"head.{index}")
-            x = head.hidden(x, chance, noise, f"head.{index}")
-            outputs[task] = head.output(x)
-        return outputs
-
-    def _decide_at_once(self, x: Tensor, rates: Rates | None) -> dict[str, Tensor]:
-        """Runs linear heads that read the same tensor as one product of the summed width."""
-        if rates is not None:
-            x = dropout(x, rates.head, rates.noise, "head")
-        weight = torch.cat([head.output.weight for head in self._heads()], dim=2)
-        bias = torch.cat([head.output.bias for head in self._heads()], dim=2)
-        widths = list(self.architecture.heads.values())
-        parts = torch.split(torch.baddbmm(bias, x, weight), widths, dim=2)
-        return dict(zip(self.architecture.heads, parts, strict=True))
-
-    def _heads(self) -> list[Head]:
-        return [head for head in self.heads if isinstance(head, Head)]
+        outputs = self.heads(self.sharing(features, rates), rates)
+        return dict(zip(self.architecture.heads, outputs, strict=True))
 
     def forward(
         self, numeric: Tensor, codes: Tensor, rates: Rates | None = None

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class Noise(Protocol):
@@ -153,11 +154,53 @@ def dropout(x: Tensor, chance: Tensor | None, noise: Noise, site: str) -> Tensor
     """
     if chance is None:
         return x
-    uniform = noise.uniform(site, tuple(x.shape[1:])).to(x.dtype)  # (B, F)
-    kept = 1 - chance
-    # floor(u + kept) is 1 where u >= 1 - kept; clamped because rounding can lift it to 2.
-    mask = torch.add(uniform, kept).floor_().clamp_max_(1).div_(kept)  # (K, B, F)
-    return x * mask
+    return x * _scaled_mask(_uniform(x, noise, site), 1 - chance)
+
+
+FUSED_NUMBERS = 2**14
+"""From this size on one pass less over memory is worth more than a function call in Python."""
+
+
+def relu_dropout(x: Tensor, chance: Tensor, noise: Noise, site: str) -> Tensor:
+    """Returns `dropout(relu(x), ...)`, bit by bit, in fewer passes over memory; see `dropout`."""
+    uniform, kept = _uniform(x, noise, site), 1 - chance
+    if x.numel() < FUSED_NUMBERS:
+        return x.relu() * _scaled_mask(uniform, kept)
+    result: Tensor = _ReluDropout.apply(x, uniform, kept)
+    return result
+
+
+class _ReluDropout(torch.autograd.Function):
+    """Rectifier and dropout at once: where the result is 0 so is the slope, elsewhere 1 / kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, uniform: Tensor, kept: Tensor) -> Tensor:
+        scale = kept.reciprocal()
+        y = _mask(uniform, kept).mul_(x).relu_().mul_(scale)
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        y, scale = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(gradient, y, 0).mul_(scale), None, None
+
+
+def _uniform(x: Tensor, noise: Noise, site: str) -> Tensor:
+    """Returns (B, F) numbers that stay below 2 when a chance to be kept, at most 1, is added."""
+    uniform = noise.uniform(site, tuple(x.shape[1:])).to(x.device, x.dtype)
+    return uniform.clamp_max(1 - 2**-23)
+
+
+def _mask(uniform: Tensor, kept: Tensor) -> Tensor:
+    """Returns (K, B, F): 1 where u >= 1 - kept, else 0; arithmetic is faster than a bool mask."""
+    return torch.add(uniform, kept).floor_()
+
+
+def _scaled_mask(uniform: Tensor, kept: Tensor) -> Tensor:
+    """Returns (K, B, F): 1 / kept where the mask is 1, else 0."""
+    return _mask(uniform, kept).mul_(kept.reciprocal())
 
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {

@@ -23,6 +23,8 @@ class SharedBottom(nn.Module):
         dtype: Of the parameters.
     """
 
+    one_read = True  # all heads read the same tensor
+
     def __init__(
         self, architecture: Architecture, n_members: int, n_features: int, dtype: torch.dtype
     ) -> None:

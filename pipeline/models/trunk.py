@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.layers import ACTIVATIONS, BatchNorm, LayerNorm, Linear, Noise, dropout
+from pipeline.models.layers import ACTIVATIONS, BatchNorm, LayerNorm, Linear, Noise, dropout, relu_dropout
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,14 @@ class Rates:
     inputs: Tensor | None = None
     trunk: Tensor | None = None
     head: Tensor | None = None
+
+    def keep(self, index: Tensor) -> Rates:
+        """Returns the chances of the members at `index`."""
+        kept = (
+            None if chance is None else chance[index]
+            for chance in (self.inputs, self.trunk, self.head)
+        )
+        return Rates(self.noise, *kept)
 
 
 class MLP(nn.Module):
@@ -55,7 +63,10 @@ class MLP(nn.Module):
             x = layer(x)
             if self.norms:
                 x = self.norms[index](x)
-            x = self.activation(x)
-            if noise is not None:
-                x = dropout(x, chance, noise, f"{site}.{index}")
+            if noise is None or chance is None:
+                x = self.activation(x)
+            elif self.activation is ACTIVATIONS["relu"]:
+                x = relu_dropout(x, chance, noise, f"{site}.{index}")
+            else:
+                x = dropout(self.activation(x), chance, noise, f"{site}.{index}")
         return x

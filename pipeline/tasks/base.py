@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -68,11 +69,16 @@ class Decoded:
 
     Attributes:
         values: (..., N) label codes or numbers; (..., N, L) 0/1 for multilabel.
-        probabilities: (..., N, C) for classes; None for regression.
+        weigh: Computes `probabilities`: most epochs only ask for values. None for regression.
     """
 
     values: NDArray[Any]
-    probabilities: NDArray[Any] | None = None
+    weigh: Callable[[], NDArray[Any]] | None = None
+
+    @cached_property
+    def probabilities(self) -> NDArray[Any] | None:
+        """(..., N, C) for classes; None for regression."""
+        return self.weigh() if self.weigh else None
 
 
 def labelled(target: NDArray[Any]) -> NDArray[np.bool_]:
@@ -164,21 +170,32 @@ class Kind(ABC):
     def width(self) -> int:
         """Outputs of the head."""
 
+    def loss_key(self) -> Hashable | None:
+        """Returns what tasks must have in common to have their losses computed at once.
+
+        Tasks of equal keys get one call of `row_loss`, stacked along the axis "...". None, the
+        default, stands for a task whose loss is computed by itself.
+        """
+        return None
+
     @abstractmethod
-    def row_loss(self, outputs: Tensor, target: Tensor, smoothing: Tensor) -> Tensor:
+    def row_loss(self, outputs: Tensor, target: Tensor, smoothing: Tensor | None) -> Tensor:
         """Returns the loss of each row.
 
         Args:
-            outputs: (K, B, width) head outputs.
-            target: (B,) or (B, L); NaN where missing: the loss there is meaningless but finite.
-            smoothing: (K, 1) label smoothing of each member; ignored by regression.
+            outputs: (K, ..., B, width) head outputs; "..." is the number of tasks where several
+                with one `loss_key` are computed at once, and empty else.
+            target: (..., B) or (..., B, L); NaN where missing: the loss there is meaningless but
+                finite.
+            smoothing: Label smoothing of each member, (K, 1) or (K, 1, 1) to be broadcast against
+                the rows; None where no member smooths. Ignored by regression.
 
         Returns:
-            (K, B), each row already multiplied by its class weight.
+            (K, ..., B), each row already multiplied by its class weight.
         """
 
     def row_weight(self, target: Tensor) -> Tensor | None:
-        """Returns the (B,) weight of each row in the mean over rows; None where all are 1."""
+        """Returns the (..., B) weight of each row in the mean over rows; None where all are 1."""
         return None
 
     @abstractmethod

@@ -12,7 +12,7 @@ from pipeline.errors import DataError, near_miss
 from pipeline.tasks import metrics, ranking
 from pipeline.tasks.base import Decoded
 from pipeline.tasks.labels import label_text
-from pipeline.tasks.losses import logistic
+from pipeline.tasks.losses import logistic, smoothed
 from pipeline.tasks.metrics import Metric
 from pipeline.tasks.probabilities import logit, sigmoid
 from pipeline.tasks.single_label import SingleLabel
@@ -70,13 +70,13 @@ class Binary(SingleLabel):
         """One logit."""
         return 1
 
-    def row_loss(self, outputs: Tensor, target: Tensor, smoothing: Tensor) -> Tensor:
-        """Returns the (K, B) binary cross-entropy.
+    def row_loss(self, outputs: Tensor, target: Tensor, smoothing: Tensor | None) -> Tensor:
+        """Returns the binary cross-entropy; see `Kind.row_loss`.
 
         Smoothing e moves a target y to (1 - e) y + e / 2, so that the loss is the cross-entropy
         of the two classes with logits 0 and x.
         """
-        toward = target.nan_to_num() * (1 - smoothing) + smoothing / 2  # (K, B)
+        toward = smoothed(target.nan_to_num(), smoothing)
         for_negative, for_positive = self.info.options["class_weights"] or (1.0, 1.0)
         return logistic(outputs.squeeze(-1), for_positive * toward, for_negative * (1 - toward))
 
@@ -84,5 +84,6 @@ class Binary(SingleLabel):
         """Answers the more probable label; the negative one at exactly 1/2."""
         logits = outputs[..., 0].astype(np.float64)
         return Decoded(
-            (logits > 0).astype(np.int64), np.stack([sigmoid(-logits), sigmoid(logits)], axis=-1)
+            (logits > 0).astype(np.int64),
+            lambda: np.stack([sigmoid(-logits), sigmoid(logits)], axis=-1),
         )

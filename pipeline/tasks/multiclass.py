@@ -50,11 +50,11 @@ class Multiclass(SingleLabel):
         """A logit for each class."""
         return len(self.info.classes)
 
-    def row_loss(self, outputs: Tensor, target: Tensor, smoothing: Tensor) -> Tensor:
-        """Returns the (K, B) cross-entropy; see `losses.cross_entropy`."""
+    def row_loss(self, outputs: Tensor, target: Tensor, smoothing: Tensor | None) -> Tensor:
+        """Returns the cross-entropy; see `Kind.row_loss` and `losses.cross_entropy`."""
         codes = target.nan_to_num().long()
         return cross_entropy(outputs, codes, smoothing, self.info.options["class_weights"])
 
     def decode(self, outputs: NDArray[Any]) -> Decoded:
         """Answers the most probable label; the first of several."""
-        return Decoded(outputs.argmax(axis=-1), softmax(outputs))
+        return Decoded(outputs.argmax(axis=-1), lambda: softmax(outputs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,7 +22,7 @@ from pipeline.tasks.labels import (
     target_columns,
     unseen_labels,
 )
-from pipeline.tasks.losses import logistic
+from pipeline.tasks.losses import logistic, smoothed
 from pipeline.tasks.metrics import Metric
 from pipeline.tasks.probabilities import logit, sigmoid
 
@@ -101,13 +101,18 @@ class Multilabel(Kind):
         """A logit for each label."""
         return len(self.info.classes)
 
-    def row_loss(self, outputs: Tensor, target: Tensor, smoothing: Tensor) -> Tensor:
-        """Returns the (K, B) binary cross-entropy, the mean over labels.
+    def loss_key(self) -> Hashable | None:
+        """Returns the number of labels and their weights, which fix the loss."""
+        weights = self.info.options["class_weights"]
+        return type(self), self.width, None if weights is None else tuple(weights)
+
+    def row_loss(self, outputs: Tensor, target: Tensor, smoothing: Tensor | None) -> Tensor:
+        """Returns the binary cross-entropy, the mean over labels; see `Kind.row_loss`.
 
         Smoothing e moves a target y to (1 - e) y + e / 2.
         """
-        share = smoothing.unsqueeze(-1)  # (K, 1, 1)
-        toward = target.nan_to_num() * (1 - share) + share / 2  # (K, B, L)
+        share = None if smoothing is None else smoothing.unsqueeze(-1)
+        toward = smoothed(target.nan_to_num(), share)  # (K, ..., B, L)
         weights = self.info.options["class_weights"]
         for_positive = toward if weights is None else toward * target.new_tensor(weights)
         return logistic(outputs, for_positive, 1 - toward).mean(dim=-1)
@@ -116,7 +121,7 @@ class Multilabel(Kind):
         """Gives each label whose probability reaches its threshold."""
         predicted = sigmoid(outputs)
         thresholds = np.array(self.info.options["threshold"])
-        return Decoded((predicted >= thresholds).astype(np.int64), predicted)
+        return Decoded((predicted >= thresholds).astype(np.int64), lambda: predicted)
 
     def tune(self, outputs: NDArray[Any], target: NDArray[Any]) -> TaskInfo:
         """Chooses thresholds by F1, if the study file says `tuned`.

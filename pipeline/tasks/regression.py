@@ -81,8 +81,8 @@ class Regression(Kind):
         """One number."""
         return 1
 
-    def row_loss(self, outputs: Tensor, target: Tensor, smoothing: Tensor) -> Tensor:
-        """Returns the (K, B) loss of the error e, in standard deviations of the target.
+    def row_loss(self, outputs: Tensor, target: Tensor, smoothing: Tensor | None) -> Tensor:
+        """Returns the loss of the error e, in standard deviations of the target.
 
         `squared` is e^2, `absolute` is |e|, and `huber` with delta d is e^2 / 2 up to |e| = d and
         d (|e| - d / 2) beyond, as in torch.

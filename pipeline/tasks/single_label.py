@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,8 +81,13 @@ class SingleLabel(Kind):
         texts = label_texts(self.info.name, labels[column])
         return codes_of(self.info.name, column, texts, self.info.classes)
 
+    def loss_key(self) -> Hashable | None:
+        """Returns the number of outputs and the class weights, which fix the loss."""
+        weights = self.info.options["class_weights"]
+        return type(self), self.width, None if weights is None else tuple(weights)
+
     def row_weight(self, target: Tensor) -> Tensor | None:
-        """Returns the (B,) weight of each row's label; None where all labels count alike."""
+        """Returns the weight of each row's label; None where all labels count alike."""
         weights = self.info.options["class_weights"]
         if weights is None:
             return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -39,9 +40,32 @@ class Rates:
 
         return cls(*(column(field.name) for field in fields(cls)))
 
-    def keep(self, index: Tensor) -> Rates:
-        """Returns the settings of the members at `index`."""
-        return Rates(*(getattr(self, field.name)[index] for field in fields(self)))
+    # Asked once, since every step of every population would ask.
+
+    @cached_property
+    def any_clip(self) -> bool:
+        """Whether some member clips."""
+        return bool(torch.isfinite(self.clip).any())
+
+    @cached_property
+    def any_l1(self) -> bool:
+        """Whether some member has an L1 penalty."""
+        return bool((self.l1 > 0).any())
+
+    @cached_property
+    def any_l2(self) -> bool:
+        """Whether some member has an L2 penalty."""
+        return bool((self.l2 > 0).any())
+
+    @cached_property
+    def any_decay(self) -> bool:
+        """Whether some member has decoupled weight decay."""
+        return bool((self.weight_decay > 0).any())
+
+    @cached_property
+    def decays(self) -> list[float]:
+        """The decoupled weight decay of each member."""
+        return self.weight_decay.flatten().tolist()
 
 
 class Optimizer(ABC):
@@ -65,6 +89,7 @@ class Optimizer(ABC):
         for name in self.state_names:
             setattr(self, name, torch.zeros(n_members, n_parameters, dtype=dtype))
         self.steps = torch.zeros(n_members, n_segments, dtype=dtype)
+        self._even = True  # all segments of a member have moved equally often
 
     def _states(self) -> Iterator[tuple[str, Tensor]]:
         return ((name, getattr(self, name)) for name in self.state_names)
@@ -75,9 +100,16 @@ class Optimizer(ABC):
             setattr(self, name, state[index])
         self.steps = self.steps[index]
 
+    def add(self, n_members: int) -> None:
+        """Takes members on that have not moved yet."""
+        for name, state in self._states():
+            fresh = state.new_zeros(n_members, state.shape[1])
+            setattr(self, name, torch.cat([state, fresh]))
+        self.steps = torch.cat([self.steps, self.steps.new_zeros(n_members, self.steps.shape[1])])
+
     def step(
         self, parameters: Tensor, gradient: Tensor, rates: Rates, lr: Tensor,
-        lengths: Tensor, active: Tensor | None,
+        segments: Tensor, active: Tensor | None,
     ) -> None:  # fmt: skip
         """Moves the parameters in place.
 
@@ -86,35 +118,41 @@ class Optimizer(ABC):
             gradient: (K, P); changed in place.
             rates: The members' settings.
             lr: (K, 1) learning rate of this step.
-            lengths: (S,) parameters in each segment, in order.
+            segments: (P,) segment of each parameter.
             active: (K, S) segments that move; None where all do. What rests keeps its
                 parameters, its state and its step count.
         """
         with torch.no_grad():
             if active is None:
                 self.steps += 1
-                self._step(parameters, gradient, rates, lr, self._step_count(lengths))
+                self._step(parameters, gradient, rates, lr, self._step_count(segments))
                 return
             self.steps += active
+            self._even = False
             before = [tensor.clone() for tensor in (parameters, *dict(self._states()).values())]
-            self._step(parameters, gradient, rates, lr, self._step_count(lengths))
-            mask = torch.repeat_interleave(active, lengths, dim=1)
+            self._step(parameters, gradient, rates, lr, self._step_count(segments))
+            mask = active[:, segments]
             now = (parameters, *dict(self._states()).values())
             for tensor, old in zip(now, before, strict=True):
                 torch.where(mask, tensor, old, out=tensor)
 
-    def _step_count(self, lengths: Tensor) -> Tensor:
+    def _step_count(self, segments: Tensor) -> Tensor:
         """Returns how often each parameter moved, counting this step: (K, 1) or (K, P)."""
-        if bool((self.steps == self.steps[:, :1]).all()):
+        if self._even:
             return self.steps[:, :1]
-        return torch.repeat_interleave(self.steps, lengths, dim=1).clamp_min(1)
+        return self.steps[:, segments].clamp_min(1)
 
     def _step(
         self, parameters: Tensor, gradient: Tensor, rates: Rates, lr: Tensor, count: Tensor
     ) -> None:
-        _clip(gradient, rates.clip)
+        _clip(gradient, rates)
         _penalise(gradient, parameters, rates)
-        if bool((rates.weight_decay > 0).any()):
+        self._decay_and_move(parameters, gradient, rates, lr, count)
+
+    def _decay_and_move(
+        self, parameters: Tensor, gradient: Tensor, rates: Rates, lr: Tensor, count: Tensor
+    ) -> None:
+        if rates.any_decay:
             parameters.mul_(1 - lr * rates.weight_decay)
         self.move(parameters, gradient, rates, lr, count)
 
@@ -133,16 +171,16 @@ class Optimizer(ABC):
         """
 
 
-def _clip(gradient: Tensor, clip: Tensor) -> None:
-    if bool(torch.isfinite(clip).any()):
+def _clip(gradient: Tensor, rates: Rates) -> None:
+    if rates.any_clip:
         norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-        gradient.mul_((clip / (norm + 1e-6)).clamp_(max=1))
+        gradient.mul_((rates.clip / (norm + 1e-6)).clamp_(max=1))
 
 
 def _penalise(gradient: Tensor, parameters: Tensor, rates: Rates) -> None:
-    if bool((rates.l2 > 0).any()):
+    if rates.any_l2:
         gradient.addcmul_(parameters, rates.l2)
-    if bool((rates.l1 > 0).any()):
+    if rates.any_l1:
         gradient.addcmul_(parameters.sign(), rates.l1)
 
 
@@ -199,6 +237,42 @@ class Adam(Optimizer):
     betas = (0.9, 0.999)
     epsilon = 1e-8
 
+    FUSED_PARAMETERS = 50_000
+    """From this P on a fused update of each row is faster than passes over (K, P), measured; so
+    it is for a few members, whose small steps are mostly the cost of calls."""
+    FUSED_MEMBERS = 4
+
+    def _decay_and_move(
+        self, parameters: Tensor, gradient: Tensor, rates: Rates, lr: Tensor, count: Tensor
+    ) -> None:
+        n_members, n_parameters = parameters.shape
+        few_or_long = n_members <= self.FUSED_MEMBERS or n_parameters >= self.FUSED_PARAMETERS
+        if few_or_long and count.shape[1] == 1 and not parameters.is_cuda:
+            self.move_rows(parameters, gradient, rates, lr, count)
+        else:
+            super()._decay_and_move(parameters, gradient, rates, lr, count)
+
+    def move_rows(
+        self, parameters: Tensor, gradient: Tensor, rates: Rates, lr: Tensor, count: Tensor
+    ) -> None:
+        """Does what the decay and `move` do, member by member in one pass over each row.
+
+        Args:
+            parameters: (K, P), changed in place.
+            gradient: (K, P).
+            rates: The members' settings.
+            lr: (K, 1).
+            count: (K, 1).
+        """
+        first, second = self.betas
+        rows = zip(parameters, gradient, self.mean, self.square, count[:, 0], strict=True)
+        for row, own_lr, decay in zip(rows, lr.flatten().tolist(), rates.decays, strict=True):
+            p, g, m, v, n = row
+            torch._fused_adamw_(
+                [p], [g], [m], [v], [], [n], lr=own_lr, beta1=first, beta2=second,
+                weight_decay=decay, eps=self.epsilon, amsgrad=False, maximize=False,
+            )  # fmt: skip
+
     def move(
         self, parameters: Tensor, gradient: Tensor, rates: Rates, lr: Tensor, count: Tensor
     ) -> None:
@@ -206,5 +280,8 @@ class Adam(Optimizer):
         first, second = self.betas
         self.mean.lerp_(gradient, 1 - first)
         self.square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        denominator = self.square.sqrt().div_((1 - second**count).sqrt()).add_(self.epsilon)
-        parameters.sub_(self.mean.div(denominator).mul_(lr / (1 - first**count)))
+        # lr / c1 * m / (sqrt(v) / c2 + eps), with the small (K, 1) factors under the fraction.
+        under = (1 - first**count) / lr.clamp_min(torch.finfo(lr.dtype).tiny)
+        factor = under / (1 - second**count).sqrt()
+        denominator = self.square.sqrt().mul_(factor).add_(under * self.epsilon)
+        parameters.addcdiv_(self.mean, denominator, value=-1)

@@ -2,51 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.data.prepared import Part, Prepared
+from pipeline.data.prepared import Prepared
 from pipeline.errors import TrainingError
 from pipeline.models.build import MultiTaskModel
 from pipeline.models.trunk import Rates as DropoutRates
 from pipeline.study.catalogue import load
-from pipeline.tasks.base import Kind
 from pipeline.training.augmentation import (
     Augmentation,
-    Mixing,
     draw_mixing,
     hide_codes,
     perturb,
 )
+from pipeline.training.losses import TaskLosses
 from pipeline.training.members import Member, architecture_of, kinds_of, structure_of
 from pipeline.training.optimizers import Optimizer, Rates
+from pipeline.training.rows import Rows
 from pipeline.training.schedules import progress_after_warmup
 from pipeline.training.state import FlatState
 from pipeline.training.streams import Streams
 from pipeline.training.weighting import Fixed, Weighting, stack_weights
-
-
-class Rows:
-    """The train rows as tensors: in memory, or mapped from the cache."""
-
-    def __init__(self, part: Part, kinds: Sequence[Kind], dtype: torch.dtype) -> None:
-        self.numeric = torch.from_numpy(part.numeric)
-        self.codes = torch.from_numpy(part.codes)
-        self.targets = [torch.from_numpy(part.targets[kind.info.name]) for kind in kinds]
-        self.complete = [
-            not bool(np.isnan(part.targets[kind.info.name]).any()) for kind in kinds
-        ]  # no label of the task is missing: no mask is needed
-        self.dtype = dtype
-        self.n_rows = len(part)
-
-    def gather(self, rows: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Returns the inputs and targets of some rows."""
-        numeric = self.numeric[rows].to(self.dtype)
-        targets = [target[rows].to(self.dtype) for target in self.targets]
-        return numeric, self.codes[rows], targets
 
 
 class Population:
@@ -54,6 +33,9 @@ class Population:
 
     Every member's own loss is summed, never averaged, over members: a mean would divide each
     gradient by K. A member in an array equals the same member alone to float tolerance.
+
+    Members may leave and join between epochs: each counts its own epochs, on which its schedule
+    depends; batch order and noise come from the array's epoch, common to all.
 
     Args:
         members: Of one structure.
@@ -67,18 +49,22 @@ class Population:
     def __init__(
         self, members: Sequence[Member], prepared: Prepared, dtype: torch.dtype = torch.float32
     ) -> None:
-        if len({structure_of(member) for member in members}) != 1:
-            raise TrainingError("The members of a population must share one structure.")
         first = members[0]
+        self._dtype = dtype
+        self._structure = structure_of(first)
+        self._check(members)
         self.members = list(members)
         self.kinds = kinds_of(first, prepared)
         self.state = FlatState(
             architecture_of(first, prepared), [member.seed for member in members], dtype
         )
-        self.rows = Rows(prepared.parts["train"], self.kinds, dtype)
+        train = prepared.parts["train"]
+        targets = [torch.from_numpy(train.targets[kind.info.name]) for kind in self.kinds]
+        self._losses = TaskLosses(self.kinds, targets)
+        self.rows = Rows(train, self._losses.targets, dtype)
         self.streams = Streams(first.stream)
         self._n_numbers = len(prepared.encoder.numeric)
-        self._lengths, self._owners = self.state.segments()
+        self._segments, self._owners = self.state.segments()
         optimizer = load("optimizer", first.train.optimizer)
         self.optimizer: Optimizer = optimizer(
             len(members), self.state.n_parameters, len(self._owners), dtype
@@ -91,25 +77,35 @@ class Population:
         self.steps_per_epoch = -(-self.rows.n_rows // self.batch_size)
         self._n_steps = self.steps_per_epoch * first.train.epochs
         self._schedule = load("schedule", first.train.schedule)
-        self._set_rates(dtype)
-        self.first_losses: Tensor | None = None
+        self._set_rates()
+        self.weighting: Weighting = Fixed(self.weights)
+        self.epochs = torch.zeros(len(members), dtype=torch.int64)
+        self.first_losses = torch.full_like(self.weights, float("nan"))
 
-    def _set_rates(self, dtype: torch.dtype) -> None:
+    def _check(self, members: Sequence[Member]) -> None:
+        if any(structure_of(member) != self._structure for member in members):
+            raise TrainingError("The members of a population must share one structure.")
+
+    def _set_rates(self) -> None:
+        """Stacks what each member has of its own."""
+        dtype = self._dtype
         specs = [member.train for member in self.members]
         models = [member.model for member in self.members]
         self.rates = Rates.of(specs, dtype)
         self.weights = stack_weights([member.weights for member in self.members], dtype)
-        self.weighting: Weighting = Fixed(self.weights)
+        self._all_weighted = bool((self.weights > 0).all())
         self.augmentation = Augmentation.of([spec.augment for spec in specs], dtype)
-        self.smoothing = _column([spec.label_smoothing for spec in specs], dtype)
+        smoothing = [spec.label_smoothing for spec in specs]
+        self.smoothing = _column(smoothing, dtype) if any(smoothing) else None
         self._warmup = _column([spec.warmup_epochs for spec in specs], dtype) * (
             self.steps_per_epoch
         )
-        self._dropout = {
-            "inputs": _chance([model.dropout_input for model in models], dtype),
-            "trunk": _chance([model.dropout for model in models], dtype),
-            "head": _chance([model.dropout_head for model in models], dtype),
-        }
+        self._dropout = DropoutRates(
+            self.streams,
+            inputs=_chance([model.dropout_input for model in models], dtype),
+            trunk=_chance([model.dropout for model in models], dtype),
+            head=_chance([model.dropout_head for model in models], dtype),
+        )
 
     @property
     def model(self) -> MultiTaskModel:
@@ -122,23 +118,32 @@ class Population:
         self.state.keep(index)
         self.optimizer.keep(index)
         self.weighting.keep(index)
-        self.rates = self.rates.keep(index)
-        self.weights = self.weights[index]
-        self.augmentation = self.augmentation.keep(index)
-        self.smoothing = self.smoothing[index]
-        self._warmup = self._warmup[index]
-        self._dropout = {
-            site: None if chance is None else chance[index]
-            for site, chance in self._dropout.items()
-        }
-        if self.first_losses is not None:
-            self.first_losses = self.first_losses[index]
+        self.epochs = self.epochs[index]
+        self.first_losses = self.first_losses[index]
+        self._set_rates()
+
+    def add(self, members: Sequence[Member]) -> None:
+        """Takes members on; they start from their own first epoch.
+
+        Raises:
+            TrainingError: They have another structure.
+        """
+        self._check(members)
+        self.members += members
+        self.state.add([member.seed for member in members])
+        self.optimizer.add(len(members))
+        self._set_rates()
+        fresh = self.weights[-len(members) :]
+        self.weighting.add(fresh)
+        self.epochs = torch.cat([self.epochs, self.epochs.new_zeros(len(members))])
+        unknown = torch.full_like(fresh, float("nan"))
+        self.first_losses = torch.cat([self.first_losses, unknown])
 
     def train_epoch(self, epoch: int) -> Tensor:
         """Trains one pass over the rows.
 
         Args:
-            epoch: From 1.
+            epoch: Of the array, from 1: decides batch order and noise.
 
         Returns:
             (K, T) mean train loss of each task over its labelled rows.
@@ -151,77 +156,66 @@ class Population:
             else self.streams.permutation("order", self.rows.n_rows)
         )
         sums = torch.zeros_like(self.weights)
-        counts = torch.zeros(self.weights.shape[1], dtype=sums.dtype)
-        for index, rows in enumerate(torch.split(order, self.batch_size)):
-            losses, labelled = self._step((epoch - 1) * self.steps_per_epoch + index, rows)
-            sums += losses * labelled
-            counts += labelled
+        counts = torch.zeros_like(self.weights[0])
+        batches = self.rows.batches(order, self.batch_size)
+        for (numeric, codes, targets), lr in zip(batches, self._lr(), strict=True):
+            losses, labelled = self._step(numeric, codes, targets, lr)
+            if labelled is None:
+                sums.add_(losses, alpha=len(numeric))
+                counts += len(numeric)
+            else:
+                sums.addcmul_(losses, labelled)
+                counts += labelled
+        self.epochs += 1
         return sums / counts.clamp_min(1)
 
-    def _step(self, step: int, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Trains on one batch; returns (K, T) losses and the (T,) labelled rows behind them."""
-        numeric, codes, targets = self.rows.gather(rows)
+    def _lr(self) -> Tensor:
+        """Returns the (steps, K, 1) learning rates of an epoch, by each member's own progress."""
+        step = torch.arange(self.steps_per_epoch, dtype=self._dtype).reshape(-1, 1, 1)
+        done = (self.epochs * self.steps_per_epoch).to(self._dtype).unsqueeze(1)
+        rising, progress = progress_after_warmup(done + step, self._n_steps, self._warmup)
+        lr: Tensor = self.rates.lr * rising * self._schedule(progress)
+        return lr
+
+    def _step(
+        self, numeric: Tensor, codes: Tensor, targets: Sequence[Tensor], lr: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Trains on one batch; returns what `TaskLosses` does, without gradients."""
+        n_rows = len(numeric)
         numeric = perturb(numeric, self.augmentation, self.streams, self._n_numbers)
         codes = hide_codes(codes, self.augmentation, self.streams)
         features = self.model.encode(numeric, codes)
-        mixing = draw_mixing(self.augmentation, len(rows), self.streams)
+        mixing = draw_mixing(self.augmentation, n_rows, self.streams)
         if mixing is not None:
             features = mixing.mix(features)
-        outputs = self.model.decide(features, DropoutRates(self.streams, **self._dropout))
-        losses, labelled = self._losses(outputs, targets, mixing)
+        outputs = self.model.decide(features, self._dropout)
+        losses, labelled = self._losses(outputs, targets, self.smoothing, mixing)
         detached = losses.detach()
-        if self.first_losses is None:
-            self.first_losses = detached
-        weights = self.weighting.weigh(detached)
-        (weights * losses).sum().backward()  # type: ignore[no-untyped-call]
-        rising, progress = progress_after_warmup(step, self._n_steps, self._warmup)
-        lr = self.rates.lr * rising * self._schedule(progress)
+        self._note_first(detached)
+        losses.backward(self.weighting.weigh(detached))  # type: ignore[no-untyped-call]
         self.optimizer.step(
             self.state.parameters, self.state.collect_gradient(), self.rates, lr,
-            self._lengths, self._active(labelled),
+            self._segments, self._active(labelled),
         )  # fmt: skip
         return detached, labelled
 
-    def _losses(
-        self, outputs: Mapping[str, Tensor], targets: Sequence[Tensor], mixing: Mixing | None
-    ) -> tuple[Tensor, Tensor]:
-        columns, labelled = [], []
-        for kind, target, complete in zip(self.kinds, targets, self.rows.complete, strict=True):
-            output = outputs[kind.info.name]
-            loss, count = _mean_loss(kind, output, target, self.smoothing, complete)
-            if mixing is not None:
-                other, _ = _mean_loss(kind, output, target[mixing.other], self.smoothing, complete)
-                loss = torch.lerp(other, loss, mixing.share[:, 0, 0])
-            columns.append(loss)
-            labelled.append(count)
-        return torch.stack(columns, dim=1), torch.tensor(labelled, dtype=self.weights.dtype)
+    def _note_first(self, losses: Tensor) -> None:
+        """Keeps the losses of each member's first batch."""
+        if bool(self.first_losses[:, 0].isnan().any()):
+            self.first_losses = torch.where(self.first_losses.isnan(), losses, self.first_losses)
 
-    def _active(self, labelled: Tensor) -> Tensor | None:
+    def _active(self, labelled: Tensor | None) -> Tensor | None:
         """Returns the (K, S) segments that this step moves; None where all do."""
-        active = (self.weights > 0) & (labelled > 0)  # (K, T)
-        if bool(active.all()):
+        if labelled is None and self._all_weighted:
             return None
+        active = self.weights > 0  # (K, T)
+        if labelled is not None:
+            active = active & (labelled > 0)
+            if bool(active.all()):
+                return None
         any_task = active.any(1)
         columns = [any_task if owner is None else active[:, owner] for owner in self._owners]
         return torch.stack(columns, dim=1)
-
-
-def _mean_loss(
-    kind: Kind, output: Tensor, target: Tensor, smoothing: Tensor, complete: bool
-) -> tuple[Tensor, int]:
-    """Returns the (K,) mean over labelled rows, 0 where there is none, and their number."""
-    rows = kind.row_loss(output, target, smoothing)  # (K, B)
-    weight = kind.row_weight(target)
-    if complete:
-        total = rows.sum(1)
-        return total / (len(target) if weight is None else weight.sum()), len(target)
-    missing = target.isnan() if target.dim() == 1 else target.isnan().any(1)
-    present = (~missing).to(rows.dtype)  # (B,)
-    count = int(present.sum())
-    if count == 0:
-        return rows.sum(1) * 0, 0
-    weights = present if weight is None else weight * present
-    return (rows * present).sum(1) / weights.sum(), count
 
 
 def _column(values: Sequence[float], dtype: torch.dtype) -> Tensor:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pipeline.data.prepared import Part
 from pipeline.models.build import Architecture, MultiTaskModel, load_member
 
-CHUNK = 512  # rows at once: larger chunks of many members fall out of the cache
+CHUNK_NUMBERS = 2**20
+"""Activations of one layer at once: larger chunks of many members fall out of the cache."""
 
 
 def predict_part(model: MultiTaskModel, part: Part) -> dict[str, NDArray[np.float32]]:
@@ -21,13 +22,21 @@ def predict_part(model: MultiTaskModel, part: Part) -> dict[str, NDArray[np.floa
     model.eval()
     chunks: list[dict[str, NDArray[np.float32]]] = []
     dtype = next(model.parameters()).dtype
+    size = chunk_rows(model)
     with torch.inference_mode():
-        for low in range(0, max(len(part), 1), CHUNK):
-            numeric = torch.from_numpy(part.numeric[low : low + CHUNK]).to(dtype)
-            codes = torch.from_numpy(part.codes[low : low + CHUNK])
+        for low in range(0, max(len(part), 1), size):
+            numeric = torch.from_numpy(part.numeric[low : low + size]).to(dtype)
+            codes = torch.from_numpy(part.codes[low : low + size])
             chunks.append({t: o.numpy() for t, o in model(numeric, codes).items()})
     model.train(was_training)
     return {task: np.concatenate([chunk[task] for chunk in chunks], axis=1) for task in chunks[0]}
+
+
+def chunk_rows(model: MultiTaskModel) -> int:
+    """Returns how many rows to answer at once."""
+    shape = model.architecture
+    widest = max(shape.n_features, *shape.layers, *shape.head_layers, 1)
+    return max(32, CHUNK_NUMBERS // (model.n_members * widest))
 
 
 def predict_member(

@@ -20,16 +20,18 @@ def cosine(progress: Tensor) -> Tensor:
     return (1 + torch.cos(math.pi * progress)) / 2
 
 
-def progress_after_warmup(step: int, n_steps: int, warmup: Tensor) -> tuple[Tensor, Tensor]:
-    """Splits a step number into warm-up factor and progress after it.
+def progress_after_warmup(
+    step: Tensor | int, n_steps: int, warmup: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Splits step numbers into warm-up factor and progress after it.
 
     Args:
-        step: From 0.
+        step: From 0; one number, or (..., K, 1) numbers.
         n_steps: Of the whole training.
         warmup: (K, 1) steps of linear warm-up of each member.
 
     Returns:
-        (K, 1) factor that rises linearly to 1 over the warm-up, and (K, 1) progress.
+        The factor that rises linearly to 1 over the warm-up, and the progress, (..., K, 1) each.
     """
     rising = ((step + 1) / warmup.clamp_min(1)).clamp_max(1)
     progress = ((step - warmup) / (n_steps - warmup).clamp_min(1)).clamp(0, 1)

@@ -32,7 +32,9 @@ class FlatState:
         initialise(self.model, list(seeds))
         tensors = dict(member_tensors(self.model))
         self._shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
+        # Looked up once: walking the modules costs more than a small step.
         self._names = [name for name, _ in self.model.named_parameters()]
+        self._own = list(self.model.parameters())
         self._extra = [name for name in tensors if name not in set(self._names)]
         self.parameters = torch.cat([tensors[name].detach().flatten(1) for name in self._names], 1)
         self.gradient = torch.zeros_like(self.parameters)
@@ -49,40 +51,52 @@ class FlatState:
         return int(self.parameters.shape[1])
 
     def segments(self) -> tuple[Tensor, list[int | None]]:
-        """Returns the length of each run of parameters with one owner, and its task or None."""
-        lengths: list[int] = []
+        """Returns the segment of each parameter, (P,), and the owner of each segment.
+
+        A segment is all that one task owns, or what tasks share (None), in order of appearance.
+        """
         owners: list[int | None] = []
+        parts = []
         for name in self._names:
-            owner = int(name.split(".")[1]) if name.startswith("heads.") else None
-            size = int(np.prod(self._shapes[name]))
-            if owners and owners[-1] == owner:
-                lengths[-1] += size
-            else:
-                owners.append(owner)
-                lengths.append(size)
-        return torch.tensor(lengths), owners
+            own = self.model.owners(name)
+            owners += [owner for owner in dict.fromkeys(own) if owner not in owners]
+            segments = torch.tensor([owners.index(owner) for owner in own])
+            parts.append(segments.repeat(int(np.prod(self._shapes[name])) // len(own)))
+        return torch.cat(parts), owners
 
     def collect_gradient(self) -> Tensor:
         """Copies the model's gradients into one (K, P) tensor and frees them."""
-        own = dict(self.model.named_parameters())
         flat = [
-            own[name].grad.flatten(1) if own[name].grad is not None  # type: ignore[union-attr]
-            else torch.zeros_like(own[name]).flatten(1)
-            for name in self._names
-        ]  # fmt: skip
+            (torch.zeros_like(own) if own.grad is None else own.grad).flatten(1)
+            for own in self._own
+        ]
         torch.cat(flat, dim=1, out=self.gradient)
-        self.model.zero_grad(set_to_none=True)
+        for own in self._own:
+            own.grad = None
         return self.gradient
 
     def keep(self, index: Tensor) -> None:
         """Goes on with the members at `index` only."""
         statistics = [self._buffer(name)[index] for name in self._extra]
         self.parameters = self.parameters[index].clone()
+        self._rebind(statistics)
+
+    def _rebind(self, statistics: Sequence[Tensor]) -> None:
+        """Makes the model one of the present members."""
         self.gradient = torch.zeros_like(self.parameters)
-        self.model.n_members = len(index)
+        self.model.n_members = self.n_members
         for name, values in zip(self._extra, statistics, strict=True):
             self._replace_buffer(name, values)
         self._bind()
+
+    def add(self, seeds: Sequence[int]) -> None:
+        """Takes members on, each with the initial parameters of its own seed."""
+        fresh = FlatState(self.architecture, seeds, self.parameters.dtype)
+        statistics = [
+            torch.cat([self._buffer(name), fresh._buffer(name)]) for name in self._extra
+        ]
+        self.parameters = torch.cat([self.parameters, fresh.parameters])
+        self._rebind(statistics)
 
     def snapshot(self) -> Tensor:
         """Returns a copy of everything that belongs to each member, (K, P + statistics)."""
@@ -109,11 +123,9 @@ class FlatState:
 
     def _bind(self) -> None:
         at = 0
-        own = dict(self.model.named_parameters())
-        for name in self._names:
-            size = int(np.prod(self._shapes[name]))
-            own[name].data = self._part(self.parameters, at, name)
-            at += size
+        for name, own in zip(self._names, self._own, strict=True):
+            own.data = self._part(self.parameters, at, name)
+            at += int(np.prod(self._shapes[name]))
 
     def _part(self, flat: Tensor, at: int, name: str) -> Tensor:
         """Returns the columns from `at` on as the tensor of that name, a view."""

@@ -21,6 +21,9 @@ class Weighting(Protocol):
     def keep(self, index: Tensor) -> None:
         """Goes on with the members at `index` only."""
 
+    def add(self, weights: Tensor) -> None:
+        """Takes members on, with their (K, T) weights."""
+
 
 class Fixed:
     """The same weights throughout: searched, given, or equal.
@@ -39,6 +42,10 @@ class Fixed:
     def keep(self, index: Tensor) -> None:
         """Goes on with the members at `index` only."""
         self.weights = self.weights[index]
+
+    def add(self, weights: Tensor) -> None:
+        """Takes members on, with their (K, T) weights."""
+        self.weights = torch.cat([self.weights, weights])
 
 
 def task_weights(spec: WeightsSpec, tasks: Sequence[TaskInfo]) -> tuple[float, ...]:

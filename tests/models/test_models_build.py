@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from pipeline.models.build import (
     Architecture,
-    Head,
     MultiTaskModel,
     build,
     initialise,
     load_member,
     member_tensors,
 )
+from pipeline.models.heads import LinearHeads
+from pipeline.models.layers import Linear
 from pipeline.models.trunk import Rates
 
 ARCHITECTURE = Architecture(
@@ -94,10 +95,14 @@ def stock_answer(
         head = f"heads.{index}"
         hidden = [widths[-1], *shape.head_layers]
         x = nn.Sequential(*stock_mlp(model, f"{head}.hidden", k, hidden, shape))(read)
-        weight = model.get_parameter(f"{head}.output.weight")[k].T
-        outputs[task] = nn.functional.linear(
-            x, weight, model.get_parameter(f"{head}.output.bias")[k, 0]
-        )
+        if shape.head_layers:
+            weight = model.get_parameter(f"{head}.output.weight")[k]
+            bias = model.get_parameter(f"{head}.output.bias")[k, 0]
+        else:
+            own = torch.tensor([owner == index for owner in model.owners("heads.weight")])
+            weight = model.get_parameter("heads.weight")[k][:, own]
+            bias = model.get_parameter("heads.bias")[k, 0, own]
+        outputs[task] = nn.functional.linear(x, weight.T, bias)
     return outputs
 
 
@@ -113,23 +118,17 @@ def test_a_member_answers_like_a_network_of_torch(shape: Architecture) -> None:
             torch.testing.assert_close(outputs[task][k], expected, rtol=0, atol=1e-10)
 
 
-def gradients(model: MultiTaskModel, outputs: list[Tensor]) -> dict[str, Tensor]:
-    total = torch.stack([output.square().sum() for output in outputs]).sum()
-    names = [name for name, _ in model.named_parameters()]
-    return dict(zip(names, torch.autograd.grad(total, list(model.parameters())), strict=True))
-
-
-def test_heads_run_at_once_as_they_do_one_by_one() -> None:
-    model = made(ARCHITECTURE)
-    numeric, codes = inputs(ARCHITECTURE)
-    at_once = list(model(numeric, codes).values())
-    (read,) = model.sharing(model.encode(numeric, codes), None)
-    one_by_one = [head.output(read) for head in model.heads if isinstance(head, Head)]
-    for ours, theirs in zip(at_once, one_by_one, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
-    expected = gradients(model, one_by_one)
-    for name, gradient in gradients(model, at_once).items():
-        torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-10)
+def test_linear_heads_start_as_separate_heads_do() -> None:
+    # The same generator, drawn head after head, gives what a Linear for each task would have.
+    heads = LinearHeads(2, 6, (1, 4, 1), torch.float64)
+    heads.initialise(1, torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    for task, width in enumerate((1, 4, 1)):
+        one = Linear(2, 6, width, torch.float64)
+        one.initialise(1, generator)
+        own = torch.tensor([owner == task for owner in heads.owners])
+        assert torch.equal(heads.weight[1][:, own], one.weight[1])
+        assert torch.equal(heads.bias[1][:, own], one.bias[1])
 
 
 def test_inputs_may_differ_between_members() -> None:
@@ -171,7 +170,7 @@ def test_a_member_starts_from_its_own_seed_alone() -> None:
         member_tensors(together), member_tensors(alone), strict=True
     ):
         assert torch.equal(ours[1], theirs[0]), name
-    assert not torch.equal(together.heads[0].output.weight[0], together.heads[0].output.weight[1])
+    assert not torch.equal(together.heads.weight[0], together.heads.weight[1])
 
 
 def stored(model: MultiTaskModel, member: int) -> dict[str, np.ndarray]:

@@ -37,7 +37,9 @@ class StockNetwork(nn.Module):
         self.heads = nn.ModuleDict()
         for index, (task, width) in enumerate(shape.heads.items()):
             self.heads[task] = nn.Linear(widths[-1], width).double()
-            self._fill(self.heads[task], tensor, f"heads.{index}.output")
+            own = torch.tensor([owner == index for owner in population.model.owners("heads.bias")])
+            self.heads[task].weight.data = tensor("heads.weight")[:, own].T.clone()
+            self.heads[task].bias.data = tensor("heads.bias")[0, own].clone()
 
     @staticmethod
     def _fill(layer: nn.Module, tensor: Callable[[str], Tensor], name: str) -> None:

@@ -121,7 +121,8 @@ def test_pruned_members_leave_and_the_rest_are_as_if_alone(prepared: Prepared) -
         (alone,) = train([members[k]], prepared)
         assert alone.best_epoch == trained[k].best_epoch
         for name, array in alone.parameters.items():
-            np.testing.assert_allclose(trained[k].parameters[name], array, rtol=0, atol=1e-6)
+            # One member is updated in fused rows, more of them elementwise: float32 rounding.
+            np.testing.assert_allclose(trained[k].parameters[name], array, rtol=1e-4, atol=2e-5)
 
 
 def test_a_diverged_member_leaves_with_its_reason_and_touches_no_other(

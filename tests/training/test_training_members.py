@@ -134,14 +134,22 @@ def test_a_snapshot_restores_everything(prepared: Prepared, values: dict[str, ob
         assert torch.equal(out, before[task])
 
 
-def test_segments_name_the_owner_of_every_parameter(prepared: Prepared) -> None:
-    state = FlatState(architecture_of(member(0, head_layers=[5]), prepared), [1])
-    lengths, owners = state.segments()
+@pytest.mark.parametrize("shape", [{}, {"head_layers": [5]}])
+def test_segments_name_the_owner_of_every_parameter(
+    prepared: Prepared, shape: dict[str, object]
+) -> None:
+    # The loss of a task has a slope in what all share and in its own head, and nowhere else.
+    one = member(0, activation="tanh", **shape)
+    state = FlatState(architecture_of(one, prepared), [1])
+    segments, owners = state.segments()
     assert owners == [None, 0, 1, 2, 3]
-    assert int(lengths.sum()) == state.n_parameters
-    for task, length in zip(range(4), lengths[1:].tolist(), strict=True):
-        head = state.model.heads[task]
-        assert length == sum(parameter[0].numel() for parameter in head.parameters())
+    part = prepared.parts["train"]
+    outputs = state.model(torch.from_numpy(part.numeric), torch.from_numpy(part.codes))
+    for task, out in enumerate(outputs.values()):
+        out.square().sum().backward(retain_graph=True)
+        moved = state.collect_gradient()[0] != 0
+        assert set(segments[moved].tolist()) == {0, task + 1}
+        assert bool(moved[segments == task + 1].all())
 
 
 def test_members_that_stay_keep_their_parameters(prepared: Prepared) -> None:

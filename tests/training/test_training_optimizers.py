@@ -8,10 +8,11 @@ from torch import Tensor
 
 from pipeline.study.catalogue import load
 from pipeline.study.spec import TrainSpec
-from pipeline.training.optimizers import Optimizer, Rates
+from pipeline.training.optimizers import Adam, Optimizer, Rates
 
 N_STEPS, P = 120, 11
 CENTRES = torch.randn(3, P, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+SEGMENTS = (torch.arange(P) >= 5).long()  # the first five numbers, and the others
 SCALES = torch.linspace(0.1, 4.0, P, dtype=torch.float64)
 
 
@@ -32,7 +33,7 @@ def run(name: str, specs: list[TrainSpec]) -> Tensor:
     path = []
     for step in range(N_STEPS):
         gradient = torch.stack([gradient_at(row, step) for row in parameters])
-        made.step(parameters, gradient, rates, rates.lr, torch.tensor([5, P - 5]), None)
+        made.step(parameters, gradient, rates, rates.lr, SEGMENTS, None)
         path.append(parameters.clone())
     return torch.stack(path)
 
@@ -107,7 +108,7 @@ def test_the_best_subgradient_iterate_solves_the_lasso(l1: float) -> None:
     best, best_value = w[0].clone(), objective(w[0])
     for _ in range(3000):
         gradient = ((design @ w[0] - y) @ design).unsqueeze(0)
-        made.step(w, gradient, rates, rates.lr, torch.tensor([6]), None)
+        made.step(w, gradient, rates, rates.lr, torch.zeros(6, dtype=torch.int64), None)
         if objective(w[0]) < best_value:
             best, best_value = w[0].clone(), objective(w[0])
     assert best_value <= objective(solution) * (1 + 1e-2)
@@ -118,11 +119,11 @@ def test_a_resting_segment_keeps_parameters_state_and_step_count() -> None:
     specs = [TrainSpec(lr=1e-2, weight_decay=0.1, l2=0.1, clip=1.0)] * 2
     made = load("optimizer", "adamw")(2, P, 2, torch.float64)
     rates, w = Rates.of(specs, torch.float64), start(2)
-    lengths = torch.tensor([5, P - 5])
-    made.step(w, gradient_at(w, 0), rates, rates.lr, lengths, None)
+    segments = SEGMENTS
+    made.step(w, gradient_at(w, 0), rates, rates.lr, segments, None)
     before, mean, square = w.clone(), made.mean.clone(), made.square.clone()
     active = torch.tensor([[True, False], [True, True]])
-    made.step(w, gradient_at(w, 1), rates, rates.lr, lengths, active)
+    made.step(w, gradient_at(w, 1), rates, rates.lr, segments, active)
     assert torch.equal(w[0, 5:], before[0, 5:])
     assert torch.equal(made.mean[0, 5:], mean[0, 5:])
     assert torch.equal(made.square[0, 5:], square[0, 5:])
@@ -134,7 +135,7 @@ def test_a_resting_segment_keeps_parameters_state_and_step_count() -> None:
 def test_a_segment_that_rested_goes_on_as_if_nothing_had_been() -> None:
     # Its bias correction counts its own steps: a rested run equals one without the rest.
     spec = TrainSpec(lr=1e-2)
-    lengths = torch.tensor([5, P - 5])
+    segments = SEGMENTS
     rates = Rates.of([spec], torch.float64)
     paths = []
     for rests in (True, False):
@@ -143,11 +144,41 @@ def test_a_segment_that_rested_goes_on_as_if_nothing_had_been() -> None:
             if step == 3:  # only the first segment moves, or nothing does
                 if rests:
                     active = torch.tensor([[True, False]])
-                    made.step(w, gradient_at(w, 0), rates, rates.lr, lengths, active)
+                    made.step(w, gradient_at(w, 0), rates, rates.lr, segments, active)
                 continue
-            made.step(w, gradient_at(w, step), rates, rates.lr, lengths, None)
+            made.step(w, gradient_at(w, step), rates, rates.lr, segments, None)
         paths.append(w[0, 5:])
     torch.testing.assert_close(paths[0], paths[1], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_fused_rows_move_as_passes_over_all_members_do(
+    monkeypatch: pytest.MonkeyPatch, clip: float | None
+) -> None:
+    specs = [
+        TrainSpec(lr=lr, weight_decay=decay, l2=l2, clip=clip)
+        for lr, decay, l2 in [(1e-3, 0.0, 0.1), (1e-2, 0.1, 0.0), (1e-1, 0.3, 0.2)]
+    ]
+    paths = []
+    for most in (0, 3):
+        monkeypatch.setattr(Adam, "FUSED_MEMBERS", most)
+        paths.append(run("adamw", specs))
+    torch.testing.assert_close(paths[0], paths[1], rtol=0, atol=1e-12)
+
+
+def test_members_may_join_an_optimizer() -> None:
+    specs = [TrainSpec(lr=1e-2), TrainSpec(lr=1e-1)]
+    alone = run("adam", specs[1:])
+    made, w = load("optimizer", "adam")(1, P, 2, torch.float64), start(1)
+    rates = Rates.of(specs[:1], torch.float64)
+    for step in range(30):
+        if step == 10:
+            made.add(1)
+            rates, w = Rates.of(specs, torch.float64), torch.cat([w, start(1)])
+        shift = [step, step - 10][: len(w)]
+        gradient = torch.stack([gradient_at(row, at) for row, at in zip(w, shift, strict=True)])
+        made.step(w, gradient, rates, rates.lr, SEGMENTS, None)
+    torch.testing.assert_close(w[1], alone[19, 0], rtol=0, atol=1e-12)
 
 
 def test_members_may_leave_an_optimizer() -> None:
@@ -159,7 +190,7 @@ def test_members_may_leave_an_optimizer() -> None:
     for step in range(N_STEPS):
         if step == 10:
             made.keep(index)
-            rates, w = rates.keep(index), w[index]
+            rates, w = Rates.of([specs[2], specs[0]], torch.float64), w[index]
         made.step(w, torch.stack([gradient_at(row, step) for row in w]), rates, rates.lr,
-                  torch.tensor([5, P - 5]), None)  # fmt: skip
+                  SEGMENTS, None)  # fmt: skip
     torch.testing.assert_close(w, together[-1][index], rtol=0, atol=1e-12)

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -80,9 +81,12 @@ def test_members_of_two_structures_are_refused(prepared: Prepared) -> None:
 
 def heads_of(population: Population, k: int, tensor: Tensor) -> list[Tensor]:
     """Returns what of a (K, P) tensor belongs to the head of each task."""
-    lengths, owners = population.state.segments()
-    parts = torch.split(tensor[k], lengths.tolist())
-    return [part for part, owner in zip(parts, owners, strict=True) if owner is not None]
+    segments, owners = population.state.segments()
+    return [
+        tensor[k, segments == segment]
+        for segment, owner in enumerate(owners)
+        if owner is not None
+    ]
 
 
 def test_a_task_of_weight_0_leaves_its_head_and_its_state_untouched(prepared: Prepared) -> None:
@@ -150,15 +154,17 @@ def test_a_missing_label_does_not_count(complete: Prepared) -> None:
 
 
 def gathered(population: Population, n_epochs: int) -> list[list[Tensor]]:
-    """Returns the rows of each batch of each epoch."""
+    """Returns the rows of each batch of each epoch, found again by their first number."""
     epochs: list[list[Tensor]] = []
-    gather = population.rows.gather
+    everything, _, _ = next(population.rows.batches(torch.arange(150), 150))
+    batches = population.rows.batches
 
-    def watched(rows: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        epochs[-1].append(rows)
-        return gather(rows)
+    def watched(order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor, list[Tensor]]]:
+        for batch in batches(order, batch_size):
+            epochs[-1].append((batch[0][:, :1] == everything[:, 0]).nonzero()[:, 1])
+            yield batch
 
-    population.rows.gather = watched  # type: ignore[method-assign]
+    population.rows.batches = watched  # type: ignore[method-assign]
     for epoch in range(1, n_epochs + 1):
         epochs.append([])
         population.train_epoch(epoch)
@@ -171,6 +177,55 @@ def test_every_row_is_seen_once_an_epoch_in_a_new_order(prepared: Prepared) -> N
         assert [len(batch) for batch in batches] == [32, 32, 32, 32, 22]
         assert torch.equal(torch.cat(batches).sort().values, torch.arange(150))
     assert not torch.equal(epochs[0][0], epochs[1][0])
+
+
+def test_a_batch_holds_what_belongs_to_its_rows_whatever_the_block(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    population = Population([member(0)], prepared)
+    order = torch.randperm(150, generator=torch.Generator().manual_seed(0))
+    at_once = list(population.rows.batches(order, 32))
+    monkeypatch.setattr("pipeline.training.rows.BLOCK_BYTES", 1)
+    for batch, other, rows in zip(
+        at_once, population.rows.batches(order, 32), order.split(32), strict=True
+    ):
+        assert torch.equal(batch[0], other[0])
+        assert torch.equal(batch[1], other[1])
+        part = prepared.parts["train"]
+        assert np.array_equal(batch[0].numpy(), part.numeric[rows])
+        assert np.array_equal(batch[1].numpy(), part.codes[rows])
+        for task, target, again in zip(SPECS, batch[2], other[2], strict=True):
+            assert torch.equal(target.nan_to_num(), again.nan_to_num())
+            expected = part.targets[task][rows]
+            assert np.array_equal(target[:, 0].numpy(), expected, equal_nan=True)
+
+
+def test_members_that_join_start_from_their_own_first_epoch(prepared: Prepared) -> None:
+    # With a clock of its own the newcomer equals a member that starts in the array's epoch 3.
+    old, new = member(0, warmup_epochs=1.0), member(1, dropout=0.3, schedule="constant", lr=1e-2)
+    old = replace(old, train=replace(old.train, schedule="constant"))
+    population = Population([old], prepared, torch.float64)
+    for epoch in (1, 2):
+        population.train_epoch(epoch)
+    population.add([new])
+    alone = Population([new], prepared, torch.float64)
+    undisturbed, _ = train_float64([old], prepared)
+    for epoch in (3, 4):
+        losses = population.train_epoch(epoch)
+        own = alone.train_epoch(epoch)
+    torch.testing.assert_close(losses[1], own[0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(population.first_losses[1], alone.first_losses[0])
+    snapshot = population.state.snapshot()
+    torch.testing.assert_close(snapshot[1], alone.state.snapshot()[0], rtol=0, atol=1e-9)
+    torch.testing.assert_close(snapshot[0], undisturbed.state.snapshot()[0], rtol=0, atol=1e-9)
+    assert population.epochs.tolist() == [4, 2]
+
+
+def test_a_member_that_joins_must_have_the_structure(prepared: Prepared) -> None:
+    population = Population([member(0)], prepared)
+    with pytest.raises(TrainingError, match="share one structure"):
+        population.add([member(1, layers=[3])])
+    assert len(population.members) == 1
 
 
 def test_gradient_descent_takes_all_rows_in_one_step(prepared: Prepared) -> None:

@@ -16,9 +16,9 @@ def rates_of(prepared: Prepared, **values: object) -> list[list[float]]:
     rates: list[list[float]] = []
     step = population.optimizer.step
 
-    def watched(parameters, gradient, own, lr, lengths, active) -> None:  # type: ignore[no-untyped-def]
+    def watched(parameters, gradient, own, lr, segments, active) -> None:  # type: ignore[no-untyped-def]
         rates.append(lr[:, 0].tolist())
-        step(parameters, gradient, own, lr, lengths, active)
+        step(parameters, gradient, own, lr, segments, active)
 
     population.optimizer.step = watched  # type: ignore[method-assign]
     for epoch in range(1, members[0].train.epochs + 1):

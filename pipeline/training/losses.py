@@ -1,0 +1,124 @@
+"""The losses of all tasks and members of a step; tasks of one form are computed at once."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.tasks.base import Kind
+from pipeline.training.augmentation import Mixing
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Tasks whose losses are one call: they have one `loss_key`.
+
+    Attributes:
+        kind: Of the first; the others' would compute the same.
+        tasks: Their positions.
+        names: Their names.
+        complete: No label is missing: no mask is needed.
+    """
+
+    kind: Kind
+    tasks: tuple[int, ...]
+    names: tuple[str, ...]
+    complete: bool
+
+
+class TaskLosses:
+    """Computes the mean loss of each task over the labelled rows of a batch.
+
+    Args:
+        kinds: The tasks.
+        targets: (N,) or (N, L) targets of each task, NaN where missing.
+    """
+
+    def __init__(self, kinds: Sequence[Kind], targets: Sequence[Tensor]) -> None:
+        members: dict[Hashable, list[int]] = {}
+        for position, kind in enumerate(kinds):
+            complete = not bool(targets[position].isnan().any())
+            key = kind.loss_key()
+            alike = (complete, targets[position].shape[1:], position if key is None else (key,))
+            members.setdefault(alike, []).append(position)
+        self._groups = [
+            _Group(
+                kinds[tasks[0]],
+                tuple(tasks),
+                tuple(kinds[task].info.name for task in tasks),
+                not bool(targets[tasks[0]].isnan().any()),
+            )
+            for tasks in members.values()
+        ]
+        stacked = [[targets[task] for task in group.tasks] for group in self._groups]
+        self.targets = [torch.stack(found, dim=1) for found in stacked]  # (N, G) or (N, G, L)
+        self.complete = all(group.complete for group in self._groups)
+        order = [task for group in self._groups for task in group.tasks]
+        back = [order.index(task) for task in range(len(kinds))]
+        self._back = None if order == list(range(len(kinds))) else torch.tensor(back)
+
+    def __call__(
+        self,
+        outputs: Mapping[str, Tensor],
+        targets: Sequence[Tensor],
+        smoothing: Tensor | None,
+        mixing: Mixing | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Computes the losses of a batch.
+
+        Args:
+            outputs: (K, B, width) head outputs of each task.
+            targets: The batch's rows of `self.targets`.
+            smoothing: (K, 1) label smoothing; None where no member smooths.
+            mixing: Mixup of this step.
+
+        Returns:
+            (K, T) losses, 0 where no row is labelled, and the (T,) labelled rows behind them;
+            None where every row is.
+        """
+        losses, counts = [], []
+        for group, target in zip(self._groups, targets, strict=True):
+            output = _stacked([outputs[name] for name in group.names])
+            by_task = target.movedim(0, 1)  # (G, B) or (G, B, L)
+            loss, count = _mean_loss(group, output, by_task, smoothing)
+            if mixing is not None:
+                other, _ = _mean_loss(group, output, by_task[:, mixing.other], smoothing)
+                loss = torch.lerp(other, loss, mixing.share[:, :, 0])
+            losses.append(loss)
+            counts.append(count)
+        together = losses[0] if len(losses) == 1 else torch.cat(losses, dim=1)
+        labelled = None if self.complete else torch.cat(counts)
+        if self._back is not None:
+            together = together[:, self._back]
+            labelled = None if labelled is None else labelled[self._back]
+        return together, labelled
+
+
+def _stacked(outputs: list[Tensor]) -> Tensor:
+    """Returns (K, G, B, width), laid out with the rows last, as heads lay them out."""
+    if len(outputs) == 1:
+        return outputs[0].unsqueeze(1)
+    return torch.stack([output.mT for output in outputs], dim=1).mT
+
+
+def _mean_loss(
+    group: _Group, output: Tensor, target: Tensor, smoothing: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Returns the (K, G) means over labelled rows, 0 where there is none, and their (G,) number."""
+    share = None if smoothing is None else smoothing.unsqueeze(-1)  # (K, 1, 1)
+    rows = group.kind.row_loss(output, target, share)  # (K, G, B)
+    weight = group.kind.row_weight(target)  # (G, B)
+    n_rows = target.shape[1]
+    if group.complete:
+        total = rows.sum(-1)
+        count = rows.new_full((len(target),), n_rows)
+        return total / (n_rows if weight is None else weight.sum(-1)), count
+    missing = target.isnan() if target.dim() == 2 else target.isnan().any(-1)
+    present = (~missing).to(rows.dtype)  # (G, B)
+    count = present.sum(-1)
+    weights = present if weight is None else weight * present
+    divisor = torch.where(count > 0, weights.sum(-1), 1)
+    return (rows * present).sum(-1) / divisor, count

@@ -1,0 +1,45 @@
+"""The train rows of one population: put into an epoch's order, then cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from pipeline.data.prepared import Part
+
+BLOCK_BYTES = 64 * 2**20
+"""What is put in order at once: one gather for many batches, and bounded memory for mapped data."""
+
+
+class Rows:
+    """Inputs and targets of the train rows: in memory, or mapped from the cache.
+
+    Args:
+        part: The rows.
+        targets: What each loss needs, (N, ...), rows first.
+        dtype: Of numbers in a batch.
+    """
+
+    def __init__(self, part: Part, targets: Sequence[Tensor], dtype: torch.dtype) -> None:
+        self._tensors = [torch.from_numpy(part.numeric), torch.from_numpy(part.codes), *targets]
+        self._dtype = dtype
+        self.n_rows = len(part)
+
+    def batches(
+        self, order: Tensor, batch_size: int
+    ) -> Iterator[tuple[Tensor, Tensor, list[Tensor]]]:
+        """Yields the inputs and targets of each batch of rows in the order given."""
+        row_bytes = sum(t.element_size() * (t[0].numel() if len(t) else 0) for t in self._tensors)
+        n_batches = max(1, BLOCK_BYTES // max(1, row_bytes * batch_size))
+        for block in torch.split(order, n_batches * batch_size):
+            numeric, codes, *targets = (self._ordered(tensor, block) for tensor in self._tensors)
+            for low in range(0, len(block), batch_size):
+                high = low + batch_size
+                yield numeric[low:high], codes[low:high], [target[low:high] for target in targets]
+
+    def _ordered(self, tensor: Tensor, order: Tensor) -> Tensor:
+        """Returns the rows in order, numbers in the population's dtype, codes as they are."""
+        rows = tensor[order]
+        return rows.to(self._dtype) if rows.is_floating_point() else rows
