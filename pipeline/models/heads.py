@@ -31,7 +31,7 @@ class LinearHeads(MemberLayer):
         self, n_members: int, n_in: int, widths: tuple[int, ...], dtype: torch.dtype
     ) -> None:
         super().__init__()
-        self.widths = widths
+        self.widths = list(widths)
         self.owners = tuple(task for task, width in enumerate(widths) for _ in range(width))
         self.weight = nn.Parameter(torch.empty(n_members, n_in, sum(widths), dtype=dtype))
         self.bias = nn.Parameter(torch.empty(n_members, 1, sum(widths), dtype=dtype))

@@ -166,7 +166,7 @@ def relu_dropout(x: Tensor, chance: Tensor, noise: Noise, site: str) -> Tensor:
     uniform, kept = _uniform(x, noise, site), 1 - chance
     if x.numel() < FUSED_NUMBERS:
         return x.relu() * _scaled_mask(uniform, kept)
-    result: Tensor = _ReluDropout.apply(x, uniform, kept)
+    result: Tensor = _ReluDropout.apply(x, uniform, kept)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -181,7 +181,7 @@ class _ReluDropout(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         y, scale = ctx.saved_tensors
         return torch.ops.aten.threshold_backward(gradient, y, 0).mul_(scale), None, None

@@ -8,7 +8,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.layers import ACTIVATIONS, BatchNorm, LayerNorm, Linear, Noise, dropout, relu_dropout
+from pipeline.models.layers import (
+    ACTIVATIONS,
+    BatchNorm,
+    LayerNorm,
+    Linear,
+    Noise,
+    dropout,
+    relu_dropout,
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -148,6 +148,25 @@ class Population:
         Returns:
             (K, T) mean train loss of each task over its labelled rows.
         """
+        sums = torch.zeros_like(self.weights)
+        counts = torch.zeros_like(self.weights[0])
+        for losses, labelled, n_rows in self.steps_of_epoch(epoch):
+            if labelled is None:
+                sums.add_(losses, alpha=n_rows)
+                counts += n_rows
+            else:
+                sums.addcmul_(losses, labelled)
+                counts += labelled
+        self.epochs += 1
+        return sums / counts.clamp_min(1)
+
+    def steps_of_epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None, int]]:
+        """Trains an epoch batch by batch; see `train_epoch`, which counts it.
+
+        Yields:
+            (K, T) losses of a batch, the (T,) labelled rows behind them (None where every row
+            is), and the batch's rows.
+        """
         self.model.train()
         self.streams.start(epoch)
         order = (
@@ -155,19 +174,10 @@ class Population:
             if self.optimizer.full_batch
             else self.streams.permutation("order", self.rows.n_rows)
         )
-        sums = torch.zeros_like(self.weights)
-        counts = torch.zeros_like(self.weights[0])
         batches = self.rows.batches(order, self.batch_size)
         for (numeric, codes, targets), lr in zip(batches, self._lr(), strict=True):
             losses, labelled = self._step(numeric, codes, targets, lr)
-            if labelled is None:
-                sums.add_(losses, alpha=len(numeric))
-                counts += len(numeric)
-            else:
-                sums.addcmul_(losses, labelled)
-                counts += labelled
-        self.epochs += 1
-        return sums / counts.clamp_min(1)
+            yield losses, labelled, len(numeric)
 
     def _lr(self) -> Tensor:
         """Returns the (steps, K, 1) learning rates of an epoch, by each member's own progress."""
@@ -192,7 +202,9 @@ class Population:
         losses, labelled = self._losses(outputs, targets, self.smoothing, mixing)
         detached = losses.detach()
         self._note_first(detached)
-        losses.backward(self.weighting.weigh(detached))  # type: ignore[no-untyped-call]
+        # A sum, not a gradient given to `backward`: that would import sympy, for half a second.
+        total = (self.weighting.weigh(detached) * losses).sum()
+        total.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step(
             self.state.parameters, self.state.collect_gradient(), self.rates, lr,
             self._segments, self._active(labelled),

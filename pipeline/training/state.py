@@ -92,9 +92,7 @@ class FlatState:
     def add(self, seeds: Sequence[int]) -> None:
         """Takes members on, each with the initial parameters of its own seed."""
         fresh = FlatState(self.architecture, seeds, self.parameters.dtype)
-        statistics = [
-            torch.cat([self._buffer(name), fresh._buffer(name)]) for name in self._extra
-        ]
+        statistics = [torch.cat([self._buffer(name), fresh._buffer(name)]) for name in self._extra]
         self.parameters = torch.cat([self.parameters, fresh.parameters])
         self._rebind(statistics)
 

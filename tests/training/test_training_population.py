@@ -83,9 +83,7 @@ def heads_of(population: Population, k: int, tensor: Tensor) -> list[Tensor]:
     """Returns what of a (K, P) tensor belongs to the head of each task."""
     segments, owners = population.state.segments()
     return [
-        tensor[k, segments == segment]
-        for segment, owner in enumerate(owners)
-        if owner is not None
+        tensor[k, segments == segment] for segment, owner in enumerate(owners) if owner is not None
     ]
 
 
