@@ -81,7 +81,9 @@ def make_pruner(study: Study) -> Pruner:
 
 def default_workers(study: Study) -> int:
     """Returns one worker a core, but no more than a cohort has arrays."""
-    n_arrays = -(-study.spec.search.cohort // study.spec.search.population)
+    search = study.spec.search
+    size = 1 if search.population == "auto" else search.population
+    n_arrays = -(-search.cohort // size)
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(n_cores or 1, n_arrays))
 

@@ -25,6 +25,7 @@ from pipeline.driver.observers import Observer
 from pipeline.driver.records import Cohort, StudyFolder, TrialRecord
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.driver.runs import TrialRuns
+from pipeline.driver.sizing import array_size
 from pipeline.driver.trials import make_member
 from pipeline.errors import Interrupted
 from pipeline.study.loading import Study
@@ -85,6 +86,10 @@ class Search:
             journal = TrialJournal(
                 self.folder.journal, spec.name, spec.seed, spec.search.sampler, self.study.ranges
             )
+        with self.phases.of("calibrate"):
+            self._population = array_size(
+                self.study, self.prepared, self.folder, self.options.n_workers
+            )
         backend = make_backend(self.prepared, self.options.n_workers)
         try:
             with Interrupts() as interrupts:
@@ -117,7 +122,8 @@ class Search:
         settings = launch_settings(self.study, self.prepared)
         record = self.folder.record()
         if not record.get("cohorts"):  # nothing was asked yet: nothing to be at odds with
-            self.folder.save_record({**record, "settings": settings})
+            kept = {key: value for key, value in record.items() if key != "population"}
+            self.folder.save_record({**kept, "settings": settings})
             self.folder.set_journal_aside()
         check_resume(self.study.spec.name, self.folder.record()["settings"], settings)
 
@@ -182,7 +188,7 @@ class Search:
             observer.cohort_started(cohort)
         told = {trial.number: trial.curve for trial in self.folder.trials()}
         run = CohortRun(
-            backend, members, self.study.spec.search.population, self._pruner, told,
+            backend, members, self._population, self._pruner, told,
             self._epochs_done, lambda: interrupts.requested,
         )  # fmt: skip
         with self.phases.of("train"):

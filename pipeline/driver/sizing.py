@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from pipeline.data.prepared import Prepared
+from pipeline.driver.backend import one_thread
+from pipeline.driver.records import StudyFolder
 from pipeline.driver.trials import make_member
 from pipeline.study.loading import Study
 from pipeline.training.calibration import seconds_per_step
@@ -55,6 +57,21 @@ def fastest_array(
     return min(size for size, found in seconds.items() if found <= best * (1 + tie))
 
 
+def array_size(
+    study: Study, prepared: Prepared, folder: StudyFolder, n_workers: int
+) -> int:
+    """Returns the array size of a study: from its file, its record, or measured and noted there."""
+    asked = study.spec.search.population
+    if asked != "auto":
+        return asked
+    record = folder.record()
+    known: int | None = record.get("population")
+    if known is None:
+        known = calibrate(study, prepared, n_workers)
+        folder.save_record({**record, "population": known})
+    return known
+
+
 def calibrate(study: Study, prepared: Prepared, n_workers: int) -> int:
     """Measures the array size for a study at the centre of its ranges."""
     centre = make_member(study, prepared, 0, study.centre())
@@ -62,4 +79,5 @@ def calibrate(study: Study, prepared: Prepared, n_workers: int) -> int:
     def measure(size: int) -> float:
         return seconds_per_step([replace(centre, number=k) for k in range(size)], prepared)
 
-    return fastest_array(study.spec.search.cohort, n_workers, measure)
+    with one_thread():
+        return fastest_array(study.spec.search.cohort, n_workers, measure)

@@ -265,8 +265,10 @@ class SearchSpec:
         keep: Best trials whose models are kept.
         cohort: Consecutive trials asked together: larger fills more hardware, smaller lets the
             sampler see more before it answers.
-        population: Most members trained as one array; part of the study's record, because
-            arrays of one size give the same result on any number of workers.
+        population: Most members trained as one array. `auto` measures for a moment, before the
+            first trial, which size trains a cohort fastest with the workers at hand; the size is
+            kept in the study's record, because arrays of one size give the same result on any
+            number of workers.
     """
 
     trials: Count = 64
@@ -275,7 +277,7 @@ class SearchSpec:
     pruner: str = "median"
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     cohort: Count = 16
-    population: Count = 8
+    population: Count | Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True, config=_STRICT)
