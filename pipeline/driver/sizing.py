@@ -57,9 +57,7 @@ def fastest_array(
     return min(size for size, found in seconds.items() if found <= best * (1 + tie))
 
 
-def array_size(
-    study: Study, prepared: Prepared, folder: StudyFolder, n_workers: int
-) -> int:
+def array_size(study: Study, prepared: Prepared, folder: StudyFolder, n_workers: int) -> int:
     """Returns the array size of a study: from its file, its record, or measured and noted there."""
     asked = study.spec.search.population
     if asked != "auto":
