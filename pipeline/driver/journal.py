@@ -9,6 +9,7 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -21,11 +22,12 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.search_space import IntersectionSearchSpace
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.driver.journal_file import OwnedJournalFile
 from pipeline.errors import Fault, StudyError, near_miss
 from pipeline.study.ranges import AnyRange, Choices
 from pipeline.study.seeds import derive_seed
@@ -79,10 +81,10 @@ class TrialJournal:
         self._sampler = sampler
         self._ranges = ranges
         self._distributions = {key: distribution(found) for key, found in ranges.items()}
-        storage = JournalStorage(JournalFileBackend(str(path)))
+        self._file = OwnedJournalFile(path)
         self._study = optuna.create_study(
-            storage=storage, study_name=name, direction="maximize", load_if_exists=True,
-            sampler=make_sampler(sampler, seed, ranges), pruner=optuna.pruners.NopPruner(),
+            storage=JournalStorage(self._file), study_name=name, direction="maximize",
+            load_if_exists=True, sampler=make_sampler(sampler, seed, ranges), pruner=optuna.pruners.NopPruner(),
         )  # fmt: skip
 
     def asked(self) -> list[Asked]:
@@ -93,6 +95,13 @@ class TrialJournal:
             if trial.state != TrialState.WAITING
         ]
 
+    def together(self) -> AbstractContextManager[None]:
+        """Asks and tells inside reach the disk at once, at the end.
+
+        A driver killed inside has asked and told nothing of it, and does it again as before.
+        """
+        return self._file.together()
+
     def ask(self, number: int, first: Params | None = None) -> Asked:
         """Asks for one trial, or adopts it where an earlier driver asked already.
 
@@ -100,10 +109,12 @@ class TrialJournal:
             number: The next number, or one that was asked before.
             first: Values to use in place of the sampler's, for trial 0.
         """
+        with self.together():
+            return self._ask(number, first)
+
+    def _ask(self, number: int, first: Params | None) -> Asked:
         trials = self._study.get_trials(deepcopy=False)
-        self._study.sampler = make_sampler(
-            self._sampler, derive_seed(self._seed, number, "sampler"), self._ranges, self._seed
-        )
+        self._reseed(number)
         if number < len(trials) and trials[number].state.is_finished():
             return Asked(number, trials[number].params, True)
         if number < len(trials) and trials[number].state == TrialState.RUNNING:
@@ -114,6 +125,18 @@ class TrialJournal:
         trial = self._study.ask(self._distributions)
         assert trial.number == number  # cohorts are asked in number order under the lock
         return Asked(number, trial.params, False)
+
+    def _reseed(self, number: int) -> None:
+        """Takes a fresh sampler, whose draws depend on the trials told and the number alone."""
+        fresh = make_sampler(
+            self._sampler, derive_seed(self._seed, number, "sampler"), self._ranges, self._seed
+        )
+        # What all trials have in common to be searched is kept: finding it again would read
+        # every trial for each that is asked. It has no randomness.
+        known = getattr(self._study.sampler, "_search_space", None)
+        if type(known) is IntersectionSearchSpace:
+            setattr(fresh, "_search_space", known)  # noqa: B010
+        self._study.sampler = fresh
 
     def tell(self, number: int, state: str, score: float | None, epoch: int) -> None:
         """Records how a trial ended; a trial that was told before is left as it is.
@@ -127,6 +150,11 @@ class TrialJournal:
         trial = self._study.get_trials(deepcopy=False)[number]
         if trial.state.is_finished():
             return
+        with self.together():
+            self._tell(trial, state, score, epoch)
+
+    def _tell(self, trial: FrozenTrial, state: str, score: float | None, epoch: int) -> None:
+        number = trial.number
         if state == "complete":
             self._study.tell(number, score)
         elif state == "failed":

@@ -166,7 +166,7 @@ class Search:
             self._models.drop()
             with self.phases.of("track"):
                 self._runs.end(trials)
-        with self.phases.of("tell"):
+        with self.phases.of("tell"), journal.together():
             for trial in trials:
                 journal.tell(trial.number, trial.state, trial.score, trial.best_epoch)
         for observer in self.observers:
@@ -175,7 +175,7 @@ class Search:
     def _train_cohort(
         self, cohort: Cohort, journal: TrialJournal, backend: Backend, interrupts: Interrupts
     ) -> list[TrialRecord]:
-        with self.phases.of("ask"):
+        with self.phases.of("ask"), journal.together():
             params = {}
             for number in cohort.numbers:
                 first = self.study.centre() if number == 0 else None

@@ -1,8 +1,8 @@
-"""What tracking costs, how fast populations train, how soon the command answers.
+"""This project against what people use today, side by side.
 
-`make bench` runs this from the root of the repository, prints a table and writes bench.json.
-Times are medians over repeats, side by side on a machine that may be busy with other things: the
-ratios say more than the seconds.
+`make bench` runs this from the root of the repository, prints tables and writes bench.json. Each
+competitor runs in its own process on the same prepared data; repeats take turns, and medians are
+shown. The machine may be busy with other things: the ratios say more than the seconds.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,137 +23,183 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import load_study, prepare, search
-from pipeline.data.prepared import Prepared
-from pipeline.driver.backend import one_thread
-from pipeline.driver.launch import default_workers
-from pipeline.driver.trials import make_member
-from pipeline.study.loading import Study
-from pipeline.tracking.store import Store, open_store
-from pipeline.tracking.tracker import NullTracker
-from pipeline.training.population import Population
+from pipeline.tracking.store import open_store
+from tests.benchmarks.asking import bench_asking
+from tests.benchmarks.quickstart import bench_quickstart, table_of
+from tests.benchmarks.workload import Workload
 
-STUDY = Path("studies/quickstart.yaml")
-POPULATIONS = (1, 8, 16)
-
-
-def seconds_of(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
-
-
-def named(name: str) -> Study:
-    """The quickstart study under another name: it starts from nothing in the same store."""
-    return load_study(STUDY, overrides={"name": name})
-
-
-def silent(text: str) -> None:
-    """Takes the place of messages on stderr."""
+CELLS = (Workload(64, 64), Workload(128, 256), Workload(256, 256))
+ABOUT = {
+    "a": "tutorial: Optuna on SQLite, DataLoader, MLflow's fluent calls",
+    "a-pruned": "the same with MedianPruner",
+    "b": "best plain loop, a process a core, no tracking",
+    "b-one": "the same in one process",
+    "c": "torchjd Constant in a DataLoader loop, no tracking",
+    "d": "this project, arrays of one member",
+    "e": "this project at its defaults (cohorts of 16)",
+    "e32": "this project, cohorts of 32",
+    "e64": "this project, one cohort of 64",
+    "e64-untracked": "the same without MLflow",
+    "e32-pruned": "this project, cohorts of 32, median pruner",
+}
+TRIALS = {"a": 8, "b": 32, "c": 8, "d": 32}  # of those that train one after the other; else 64
+GOALS = {64: {"a": 25.0, "b": 5.0}, 128: {"b": 2.2}, 256: {"b": 1.8}}
+WITHIN = 0.002  # of the tutorial's best score: what counts as reaching it
 
 
-def launch(name: str, store: Store, n_trials: int | None, tracked: bool) -> dict[str, Any]:
-    """Searches from nothing and returns the seconds of the whole call and of its phases."""
-    study = named(f"{name}-{'tracked' if tracked else 'untracked'}")
-    started = time.perf_counter()
-    found = search(
-        study, n_trials, store=store, tracker=None if tracked else NullTracker(), say=silent
-    )
-    return {"seconds": time.perf_counter() - started, "phases": found["phases"]}
+def measure(name: str, workload: Workload, folder: Path, n_trials: int) -> dict[str, Any]:
+    """Runs a competitor in a process of its own and returns what it found."""
+    for left in folder.glob("tutorial*.db*"):
+        left.unlink()
+    command = [
+        sys.executable, "-W", "ignore", "-m", "tests.benchmarks.competitors", name,
+        json.dumps(asdict(workload)), str(folder), "--trials", str(n_trials),
+        "--cores", str(os.cpu_count() or 1),
+    ]  # fmt: skip
+    # As a user would run them: only what sets its own threads is given one thread.
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{name} failed:\n{done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def bench_tracking(store: Store, n_repeats: int, n_trials: int | None) -> dict[str, Any]:
-    """Searches with and without MLflow in turn; the order changes from repeat to repeat."""
-    for tracked in (True, False):  # imports, the prepared cache, the workers' fork server
-        launch("warm", store, 1, tracked)
-    launches: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-    for repeat in range(n_repeats):
-        for tracked in (True, False) if repeat % 2 == 0 else (False, True):
-            launches[tracked].append(launch(f"repeat{repeat}", store, n_trials, tracked))
-    seconds = {
-        tracked: median(launch["seconds"] for launch in found)
-        for tracked, found in launches.items()
-    }
-    study = named("quickstart")
+def in_folder(workload: Workload, action: Callable[[Path], Any]) -> Any:
+    """Runs an action in a folder with the prepared table and a store."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        workload.write_table(folder)
+        open_store(folder / "store")
+        workload.prepared(folder)
+        return action(folder)
+
+
+def throughput(workload: Workload, names: list[str], n_repeats: int) -> dict[str, Any]:
+    """Trials per minute of each competitor in one cell."""
+
+    def action(folder: Path) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+        for repeat in range(n_repeats):
+            for name in names if repeat % 2 == 0 else reversed(names):
+                found[name].append(measure(name, workload, folder, TRIALS.get(name, 64)))
+        return found
+
+    runs = in_folder(workload, action)
     return {
-        "trials": n_trials or study.spec.search.trials,
-        "workers": default_workers(study),
-        "seconds_with": seconds[True],
-        "seconds_without": seconds[False],
-        "cost": seconds[True] / seconds[False] - 1,
-        "launches_with": launches[True],
-        "launches_without": launches[False],
+        "workload": asdict(workload),
+        "competitors": {
+            name: {
+                "per_minute": median(60 * run["trials"] / run["seconds"] for run in found),
+                "megabytes": max(run["megabytes"] for run in found),
+                "runs": found,
+            }
+            for name, found in runs.items()
+        },
     }
 
 
-def bench_population(prepared: Prepared, n_members: int, n_epochs: int) -> dict[str, Any]:
-    """Trains the quickstart network on one thread, without evaluating it."""
-    study = named("population")
-    members = [make_member(study, prepared, number, study.centre()) for number in range(n_members)]
-    with one_thread():
-        population = Population(members, prepared)
-        population.train_epoch(1)  # the first steps allocate
-        seconds = [
-            seconds_of(lambda epoch=epoch: population.train_epoch(epoch))
-            for epoch in range(2, n_epochs + 2)
-        ]
-    steps = population.steps_per_epoch
-    return {"members": n_members, "member_steps_per_second": n_members * steps / median(seconds)}
+def throughput_table(found: Mapping[str, Any]) -> Table:
+    work = found["workload"]
+    title = f"Trunk {work['width']}-{work['width']}, batches of {work['batch']}, "
+    table = Table(title=title + f"{work['epochs']} epochs, 4 tasks", title_justify="left")
+    for column in ("who", "trials a minute", "x (a)", "x (b)", "MB"):
+        table.add_column(column, justify="left" if column == "who" else "right")
+    rates = {name: one["per_minute"] for name, one in found["competitors"].items()}
+    for name, rate in rates.items():
+        times = [f"{rate / rates[other]:.1f}" if other in rates else "" for other in "ab"]
+        memory = str(found["competitors"][name]["megabytes"])
+        table.add_row(f"({name}) {ABOUT[name]}", f"{rate:.0f}", *times, memory)
+    goals = GOALS.get(work["width"], {})
+    table.add_row("goal of this project", "", *(str(goals.get(other, "")) for other in "ab"), "")
+    return table
 
 
-def bench_command(*arguments: str, n_repeats: int = 5) -> float:
-    """Returns the seconds from the start of the interpreter to the end of the command."""
-    command = [sys.executable, "-m", "pipeline.cli", *arguments]
-    return median(
-        seconds_of(lambda: subprocess.run(command, check=True, capture_output=True))
-        for _ in range(n_repeats)
-    )
+def reached(ends: list[list[float]], goal: float) -> float | None:
+    """Returns the second at which a score was reached; None where it was not."""
+    return min((at for at, score in ends if score >= goal), default=None)
 
 
-def table_of(found: dict[str, Any]) -> Table:
-    table = Table(title="Quickstart study", title_justify="left")
-    for column in ("what", "found", "goal"):
-        table.add_column(column, justify="left" if column == "what" else "right")
-    tracking = found["tracking"]
-    about = f"{tracking['trials']} trials, {tracking['workers']} workers"
-    table.add_row(f"search with MLflow ({about})", f"{tracking['seconds_with']:.1f} s", "")
-    table.add_row("search without tracking", f"{tracking['seconds_without']:.1f} s", "")
-    table.add_row("cost of tracking", f"{tracking['cost']:+.1%}", "at most 10 %")
-    alone = found["populations"][0]["member_steps_per_second"]
-    for population in found["populations"]:
-        rate = population["member_steps_per_second"]
+def time_to_score(workload: Workload, seeds: range) -> list[dict[str, Any]]:
+    """How soon this project reaches the best of the tutorial's 64 trials, seed by seed."""
+
+    def action(folder: Path) -> list[dict[str, Any]]:
+        rows = []
+        for seed in seeds:
+            cell = Workload(**{**asdict(workload), "seed": seed})
+            runs = {name: measure(name, cell, folder, 64) for name in ("a", "a-pruned")}
+            goal = max(score for _, score in runs["a"]["ends"]) - WITHIN
+            own = measure("e32-pruned", cell, folder, 256)
+            rows.append(
+                {
+                    "seed": seed,
+                    "goal": goal,
+                    "seconds": reached(own["ends"], goal),
+                    "a": runs["a"]["seconds"],
+                    "a-pruned": runs["a-pruned"]["seconds"],
+                }
+            )
+        return rows
+
+    rows: list[dict[str, Any]] = in_folder(workload, action)
+    return rows
+
+
+def score_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(title="Time to the tutorial's best score less 0.002", title_justify="left")
+    for column in ("seed", "score", "this project", "(a)", "(a')", "(a) / ours", "(a') / ours"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        own = row["seconds"]
+        ratios = [f"{row[n] / own:.0f}" if own else "not reached" for n in ("a", "a-pruned")]
         table.add_row(
-            f"member-steps per second, K = {population['members']}",
-            f"{rate:,.0f} ({rate / alone:.1f} x)", "",
+            str(row["seed"]), f"{row['goal']:.4f}", f"{own:.1f} s" if own else "",
+            f"{row['a']:.0f} s", f"{row['a-pruned']:.0f} s", *ratios,
         )  # fmt: skip
-    table.add_row("a fresh store", f"{found['store_seconds']:.1f} s", "")
-    table.add_row("mtl --help", f"{found['help_seconds']:.2f} s", "0.3 s")
-    table.add_row("mtl check", f"{found['check_seconds']:.2f} s", "1.5 s")
+    return table
+
+
+def asking_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(title="Asking and telling", title_justify="left")
+    for column in ("trials", "ours, ms a trial", "stock in memory, ms a trial", "ratio"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        each = [1e3 * row[who] / row["trials"] for who in ("ours", "stock")]
+        table.add_row(
+            str(row["trials"]), *(f"{value:.2f}" for value in each), f"{each[0] / each[1]:.2f}"
+        )
     return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3, help="searches of each kind")
-    parser.add_argument("--trials", type=int, help="trials a search; by default the study's")
-    parser.add_argument("--epochs", type=int, default=10, help="epochs a population")
+    parts = ("throughput", "score", "asking", "quickstart")
+    parser.add_argument("--part", choices=parts, action="append", help="by default all")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each competitor")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds of the time to a score")
     parser.add_argument("-o", "--output", type=Path, default=Path("bench.json"))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        store = open_store(Path(folder))
-        found: dict[str, Any] = {"store_seconds": time.perf_counter() - started}
-        prepared = prepare(named("population"), store)
-        found["populations"] = [
-            bench_population(prepared, n_members, options.epochs) for n_members in POPULATIONS
-        ]
-        found["help_seconds"] = bench_command("--help")
-        found["check_seconds"] = bench_command("check", str(STUDY))
-        found["tracking"] = bench_tracking(store, options.repeats, options.trials)
-    found["machine"] = {
-        "python": platform.python_version(), "cores": os.cpu_count(), "load": os.getloadavg()[0],
+    chosen, show = options.part or parts, Console(width=110).print
+    found: dict[str, Any] = {
+        "machine": {"python": platform.python_version(), "cores": os.cpu_count(),
+                    "load": os.getloadavg()[0]},
     }  # fmt: skip
-    Console().print(table_of(found))
+    if "throughput" in chosen:
+        found["throughput"] = []
+        for cell in CELLS:
+            names = ["a", "b", "c", "d", "e", "e32", "e64", "e64-untracked"]
+            names = names if cell.width == CELLS[0].width else ["b", "d", "e", "e32"]
+            found["throughput"].append(throughput(cell, names, options.repeats))
+            show(throughput_table(found["throughput"][-1]))
+    if "score" in chosen:
+        found["score"] = time_to_score(CELLS[0], range(options.seeds))
+        show(score_table(found["score"]))
+    if "asking" in chosen:
+        found["asking"] = bench_asking()
+        show(asking_table(found["asking"]))
+    if "quickstart" in chosen:
+        found["quickstart"] = bench_quickstart(options.repeats)
+        show(table_of(found["quickstart"]))
     options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

@@ -15,6 +15,7 @@ from pipeline.models.layers import (
     Linear,
     MemberLayer,
     dropout,
+    relu_dropout,
 )
 
 K, B, N_IN, N_OUT = 3, 7, 5, 4
@@ -225,3 +226,34 @@ def test_a_member_that_drops_more_keeps_no_more(low: float, high: float) -> None
     chances = torch.tensor([low, high]).reshape(-1, 1, 1)
     out = dropout(torch.ones(2, 20, 5), chances, GivenNoise(torch.rand(20, 5)), "site")
     assert not bool(((out[1] > 0) & (out[0] == 0)).any())
+
+
+# --- rectifier and dropout at once ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fused_from", [0, 10**9])
+def test_relu_dropout_is_dropout_of_relu_bit_by_bit(
+    monkeypatch: pytest.MonkeyPatch, fused_from: int
+) -> None:
+    monkeypatch.setattr("pipeline.models.layers.FUSED_NUMBERS", fused_from)
+    generator = torch.Generator().manual_seed(0)
+    noise = GivenNoise(torch.rand(30, 20, generator=generator))
+    chance = torch.tensor([0.0, 0.3, 0.9]).reshape(-1, 1, 1)
+    slope = torch.randn(3, 30, 20, generator=generator)
+    found = []
+    for both in (lambda x: relu_dropout(x, chance, noise, "s"),
+                 lambda x: dropout(x.relu(), chance, noise, "s")):  # fmt: skip
+        x = torch.randn(3, 30, 20, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        out = both(x)
+        (gradient,) = torch.autograd.grad(out, x, slope)
+        found.append((out.detach(), gradient))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def test_the_largest_uniform_number_keeps_and_never_doubles() -> None:
+    # In float32 1 - 2^-24 + 1 rounds to 2: a mask by floor would double the activation.
+    noise = GivenNoise(torch.full((1, 1), 1 - 2**-24))
+    for chance in (0.0, 1e-8, 0.5):
+        out = relu_dropout(torch.ones(1, 1, 1), torch.full((1, 1, 1), chance), noise, "s")
+        torch.testing.assert_close(out, torch.full((1, 1, 1), 1 / (1 - chance)))

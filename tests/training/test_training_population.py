@@ -276,3 +276,19 @@ def test_a_last_batch_of_one_row_trains_with_batch_norm() -> None:
     population, losses = train_float64([member(0, norm="batch", epochs=2)], data)
     assert bool(torch.isfinite(losses).all())
     assert bool(torch.isfinite(population.state.snapshot()).all())
+
+
+def test_each_of_64_members_equals_the_same_trial_alone_with_dropout(prepared: Prepared) -> None:
+    members = [
+        member(
+            number, dropout=0.05 + 0.007 * number, dropout_input=0.1, lr=10 ** (-4 + number / 32),
+            weight_decay=number / 640, weights=(1.0, 0.1 + number / 16, 1.0, 2.0),
+        )
+        for number in range(64)
+    ]  # fmt: skip
+    together, losses = train_float64(members, prepared)
+    snapshot = together.state.snapshot()
+    for k in range(0, 64, 7):
+        alone, own = train_float64([members[k]], prepared)
+        torch.testing.assert_close(snapshot[k], alone.state.snapshot()[0], rtol=0, atol=1e-9)
+        torch.testing.assert_close(losses[:, k], own[:, 0], rtol=0, atol=1e-9)
