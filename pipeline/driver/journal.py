@@ -84,7 +84,8 @@ class TrialJournal:
         self._file = OwnedJournalFile(path)
         self._study = optuna.create_study(
             storage=JournalStorage(self._file), study_name=name, direction="maximize",
-            load_if_exists=True, sampler=make_sampler(sampler, seed, ranges), pruner=optuna.pruners.NopPruner(),
+            load_if_exists=True, sampler=make_sampler(sampler, seed, ranges),
+            pruner=optuna.pruners.NopPruner(),
         )  # fmt: skip
 
     def asked(self) -> list[Asked]:
