@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.serving.bundle import bundle
 from pipeline.serving.connection import local_path, model_library
-from pipeline.tracking.runs import Buffer
+from pipeline.tracking.changes import Change
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -93,7 +93,7 @@ def _log_metrics(client: MlflowClient, run_id: str, model_id: str, end: TrialEnd
     # The same name, value, time and step as the run's own, so that the run gets no second point.
     from mlflow.entities import Metric
 
-    buffer = Buffer()
-    buffer.add(end.all_metrics(), end.step, end.timestamp_ms)
-    metrics = [Metric(*values, model_id=model_id, run_id=run_id) for values in buffer.metrics]
+    change = Change(run_id)
+    change.add(end.all_metrics(), end.step, end.timestamp_ms)
+    metrics = [Metric(*values, model_id=model_id, run_id=run_id) for values in change.metrics]
     client.log_batch(run_id, metrics=metrics)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data.prepared import Prepared
 from pipeline.tracking import pages
+from pipeline.tracking.changes import Change
 from pipeline.tracking.datasets import dataset_inputs
 from pipeline.tracking.environment import Environment, Git
-from pipeline.tracking.runs import DISCARDED, Buffer, log_buffer, log_files, read_run
+from pipeline.tracking.runs import DISCARDED, log_files, read_run, write
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -82,7 +83,7 @@ def resume_run(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> bo
     if run is None or run.info.lifecycle_stage != "active":
         return False
     client.update_run(run_id, status="RUNNING")
-    log_buffer(client, run_id, Buffer(tags=dict(tags)))
+    write(client, Change(run_id, tags=dict(tags)))
     return True
 
 
@@ -97,7 +98,7 @@ def describe_study(
     """Gives the parent run its parameters, data sets and files."""
     known = client.get_run(run_id).data.params  # a parameter can be written once
     fresh = {key: value for key, value in params.items() if key not in known}
-    log_buffer(client, run_id, Buffer(params=fresh))
+    write(client, Change(run_id, params=fresh))
     client.log_inputs(run_id, datasets=dataset_inputs(name, prepared))
     log_files(client, run_id, files)
 

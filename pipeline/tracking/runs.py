@@ -1,96 +1,55 @@
-"""Each write to MLflow's runs, safe to repeat."""
+"""Each write to MLflow's runs through its client, safe to repeat."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from pipeline.tracking.changes import Change, NewRun, cut_param, cut_tag
 from pipeline.tracking.records import RunRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_PARAM_LIMIT = 6000  # characters; MLflow cuts silently
-_TAG_LIMIT = 8000
 DISCARDED = "discarded"
 """Tag of a run that was deleted because its trial was made again."""
 
 
-@dataclass
-class Buffer:
-    """What waits to be written to one run.
-
-    Attributes:
-        metrics: Name, value, time in milliseconds, step.
-        params: Values by name.
-        tags: Texts by name.
-        since: Monotonic time in seconds of the last write.
-    """
-
-    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
-    params: dict[str, Any] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    since: float = field(default_factory=time.monotonic)
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing waits."""
-        return not (self.metrics or self.params or self.tags)
-
-    def add(self, metrics: Mapping[str, float], step: int, timestamp_ms: int) -> None:
-        """Appends values of one step."""
-        for name, value in metrics.items():
-            # MLflow turns an infinity into 1.8e308, which flattens every chart.
-            finite = float(value) if math.isfinite(value) else math.nan
-            self.metrics.append((name, finite, timestamp_ms, step))
+def create_runs(client: MlflowClient, experiment_id: str, new: Sequence[NewRun]) -> list[str]:
+    """Opens runs and returns their ids, in the same order."""
+    made = []
+    for run in new:
+        tags = {key: cut_tag(value) for key, value in run.tags.items()}
+        opened = client.create_run(
+            experiment_id, start_time=run.started_ms, tags=tags, run_name=run.name
+        )
+        made.append(str(opened.info.run_id))
+    return made
 
 
-def create_run(
-    client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], started_ms: int
-) -> str:
-    """Opens a run and returns its id."""
-    texts = {key: _cut(value, _TAG_LIMIT) for key, value in tags.items()}
-    run = client.create_run(experiment_id, start_time=started_ms, tags=texts, run_name=name)
-    return str(run.info.run_id)
-
-
-def log_buffer(client: MlflowClient, run_id: str, buffer: Buffer) -> None:
-    """Writes a buffer in one batch; writing it again changes nothing.
+def write(client: MlflowClient, change: Change) -> None:
+    """Writes what waits for a run in one batch, keeps its files, and ends it if it ends.
 
     A parameter that MLflow would cut ends with a digest of the whole, which goes to the artifact
     params.json.
     """
     from mlflow.entities import Metric, Param, RunTag
 
-    params = {key: _text(value) for key, value in buffer.params.items()}
+    texts = change.texts()
+    params = {key: cut_param(value) for key, value in texts.items()}
     client.log_batch(
-        run_id,
-        metrics=[Metric(*values) for values in buffer.metrics],
-        params=[Param(key, _cut(value, _PARAM_LIMIT)) for key, value in params.items()],
-        tags=[RunTag(key, _cut(value, _TAG_LIMIT)) for key, value in buffer.tags.items()],
+        change.run_id,
+        metrics=[Metric(*values) for values in change.metrics],
+        params=[Param(key, value) for key, value in params.items()],
+        tags=[RunTag(key, cut_tag(value)) for key, value in change.tags.items()],
     )
-    if any(len(value) > _PARAM_LIMIT for value in params.values()):
-        client.log_text(run_id, json.dumps(params, indent=1), "params.json")
-
-
-def end_run(
-    client: MlflowClient,
-    run_id: str,
-    status: str,
-    ended_ms: int,
-    buffer: Buffer,
-    files: Mapping[str, str],
-) -> None:
-    """Writes what is left of a run and ends it."""
-    log_buffer(client, run_id, buffer)
-    log_files(client, run_id, files)
-    client.set_terminated(run_id, status=status, end_time=ended_ms)
+    if params != texts:
+        client.log_text(change.run_id, json.dumps(texts, indent=1), "params.json")
+    log_files(client, change.run_id, change.files)
+    if change.status is not None:
+        client.set_terminated(change.run_id, status=change.status, end_time=change.ended_ms)
 
 
 def discard(client: MlflowClient, run_id: str) -> None:
@@ -98,7 +57,7 @@ def discard(client: MlflowClient, run_id: str) -> None:
     run = read_run(client, run_id)
     if run is None or run.info.lifecycle_stage != "active":
         return
-    log_buffer(client, run_id, Buffer(tags={"state": "interrupted", DISCARDED: "true"}))
+    write(client, Change(run_id, tags={"state": "interrupted", DISCARDED: "true"}))
     client.set_terminated(run_id, status="KILLED")
     client.delete_run(run_id)
 
@@ -151,17 +110,3 @@ def log_files(client: MlflowClient, run_id: str, files: Mapping[str, str]) -> No
     """Keeps texts as artifacts, by path."""
     for name, text in files.items():
         client.log_text(run_id, text, name)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple | dict):
-        return json.dumps(value, separators=(",", ":"))
-    return str(value)
-
-
-def _cut(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    mark = f"... cut, sha256 {digest}"
-    return text[: limit - len(mark)] + mark

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,6 +12,8 @@ import pandas as pd
 
 from pipeline.data.prepared import Prepared
 from pipeline.tracking import models, pages, parent, runs
+from pipeline.tracking.bulk import open_bulk
+from pipeline.tracking.changes import Changes, NewRun
 from pipeline.tracking.environment import collect_environment
 from pipeline.tracking.records import (
     RUNNING,
@@ -28,28 +30,42 @@ from pipeline.tracking.writer import Writer
 if TYPE_CHECKING:
     from pipeline.serving.predictor import Predictor
 
-FLUSH_SECONDS = 10.0
-"""Age at which a running trial's epochs are written: what a killed process may lose of the view
-of an interrupted trial, which is trained again anyway."""
+BULK_SECONDS = 2.0
+"""Age at which a running trial's epochs are written, where that is cheap."""
+CLIENT_SECONDS = 10.0
+"""The same where MLflow's client writes them, run by run."""
+_LOOK_SECONDS = 1.0
 
 
 class StudyTracker:
     """Writes one study to MLflow; see `tracker.Tracker` for the methods.
 
     Never the fluent API: its active run is per thread and follows the environment. Starting
-    trials writes at once, since their run ids are needed; epochs and ends are buffered and
-    written by one thread, the epochs of a short trial together with its end.
+    trials writes at once, since their run ids are needed; epochs and ends are gathered and
+    written by one thread, those of many runs at once where the store allows it: see `bulk`.
+    A process that is killed may lose the view of what it had not written.
+
+    Args:
+        store: The store.
+        flush_seconds: Age at which a running trial's epochs are written; ends are not kept
+            longer than a second. None chooses by what writing costs.
+        bulk: Whether to write many runs at once where the store allows it.
     """
 
-    def __init__(self, store: Store, flush_seconds: float = FLUSH_SECONDS) -> None:
+    def __init__(
+        self, store: Store, flush_seconds: float | None = None, *, bulk: bool = True
+    ) -> None:
         self.store = store
         self.experiment_id = ""
         self.run_id = ""
         self._client = store.client()
-        self._writer = Writer()
+        self._bulk = open_bulk(store.tracking_uri) if bulk else None
+        if flush_seconds is None:
+            flush_seconds = CLIENT_SECONDS if self._bulk is None else BULK_SECONDS
         self._flush_seconds = flush_seconds
-        self._buffers: dict[str, runs.Buffer] = {}
+        self._changes = Changes()
         self._tags: dict[str, str] = {}
+        self._writer = Writer(self._write_changes, min(_LOOK_SECONDS, flush_seconds))
 
     def start_study(
         self,
@@ -91,53 +107,46 @@ class StudyTracker:
 
     def start_trials(self, trials: Sequence[TrialStart]) -> dict[int, str]:
         """Opens a child run for each trial and returns the run ids by trial number."""
-        started: dict[int, str] = {}
+        numbers = [trial.number for trial in trials]
+        for number in numbers:
+            if numbers.count(number) > 1:
+                raise ValueError(f"Two trials to start have the number {number}.")
+        if not trials:
+            return {}
+        shared = {**self._tags, "mlflow.parentRunId": self.run_id}
+        new = [
+            NewRun(trial.name, {**shared, **trial.run_tags()}, trial.timestamp_ms)
+            for trial in trials
+        ]
+        made = self._writer.call(
+            f"Opening the runs of {len(new)} trials from {numbers[0]} on",
+            lambda: self._create_runs(new),
+        )
+        started = dict(zip(numbers, made, strict=True))
         for trial in trials:
-            if trial.number in started:
-                raise ValueError(f"Two trials to start have the number {trial.number}.")
-            tags = {**self._tags, "mlflow.parentRunId": self.run_id, **trial.run_tags()}
-            run_id = self._writer.call(
-                f"Opening the run of trial {trial.number}",
-                lambda trial=trial, tags=tags: runs.create_run(  # type: ignore[misc]
-                    self._client, self.experiment_id, trial.name, tags, trial.timestamp_ms
-                ),
-            )
-            started[trial.number] = run_id
-            self._buffers[run_id] = runs.Buffer(params=dict(trial.params))
+            self._changes.params(started[trial.number], trial.params)
         return started
 
     def reopen(self, run_id: str, trial: TrialStart) -> None:
         """Buffers the parameters of a run that an earlier process opened."""
-        self._buffers[run_id] = runs.Buffer(params=dict(trial.params))
+        self._changes.params(run_id, trial.params)
 
     def log_epoch(
         self, run_id: str, step: int, metrics: Mapping[str, float], timestamp_ms: int | None = None
     ) -> None:
         """Buffers an epoch's values."""
-        buffer = self._buffers.setdefault(run_id, runs.Buffer())
-        buffer.add(metrics, step, now_ms() if timestamp_ms is None else timestamp_ms)
-        if time.monotonic() - buffer.since > self._flush_seconds:
-            self._write(run_id)
+        self._changes.metrics(
+            run_id, metrics, step, now_ms() if timestamp_ms is None else timestamp_ms
+        )
 
     def finish(self, run_id: str, end: TrialEnd) -> None:
         """Buffers the end of a trial; may be told again after a crash."""
-        buffer = self._buffers.pop(run_id, None) or runs.Buffer()
-        buffer.add(end.all_metrics(), end.step, end.timestamp_ms)
-        buffer.tags = {**end.tags, "state": end.state, "reason": end.reason}
+        tags = {**end.tags, "state": end.state, "reason": end.reason}
         if "score" in end.metrics:
-            buffer.tags["score"] = f"{end.metrics['score']:.6g}"
-        self._submit(
-            f"Ending the run {run_id}",
-            lambda run_id: runs.end_run(
-                self._client,
-                run_id,
-                STATUS[end.state],
-                end.timestamp_ms,
-                buffer,
-                {} if end.traceback is None else {"traceback.txt": end.traceback},
-            ),
-            run_id,
-        )
+            tags["score"] = f"{end.metrics['score']:.6g}"
+        files = {} if end.traceback is None else {"traceback.txt": end.traceback}
+        self._changes.metrics(run_id, end.all_metrics(), end.step, end.timestamp_ms)
+        self._changes.end(run_id, STATUS[end.state], end.timestamp_ms, tags, files)
 
     def runs_of_study(self, parent_run_id: str) -> list[RunRecord]:
         """Returns the child runs that are not deleted, in the order of their numbers."""
@@ -150,7 +159,7 @@ class StudyTracker:
     def discard(self, run_ids: Sequence[str]) -> None:
         """Ends runs of attempts that are made again, as interrupted, and deletes them."""
         for run_id in run_ids:
-            self._buffers.pop(run_id, None)
+            self._changes.drop(run_id)
             self._submit(
                 f"Discarding the run {run_id}",
                 lambda run_id: runs.discard(self._client, run_id),
@@ -166,20 +175,12 @@ class StudyTracker:
 
     def finish_study(self, state: State, table: pd.DataFrame, description: str) -> None:
         """Ends the parent run with the table of trials and a description in Markdown."""
-        buffer = self._buffers.pop(self.run_id, None) or runs.Buffer()
-        buffer.tags = {"state": state, "mlflow.note.content": description}
+        tags = {"state": state, "mlflow.note.content": description}
         files = {
             "trials.csv": table.to_csv(index=False),
             "trials.json": table.to_json(orient="records", indent=1, double_precision=15),
         }
-        ended_ms = now_ms()
-        self._submit(
-            "Ending the study's run",
-            lambda run_id: runs.end_run(
-                self._client, run_id, STATUS[state], ended_ms, buffer, files
-            ),
-            self.run_id,
-        )
+        self._changes.end(self.run_id, STATUS[state], now_ms(), tags, files)
         self.flush()
 
     def log_model(
@@ -208,16 +209,15 @@ class StudyTracker:
 
     def flush(self) -> None:
         """Writes what is buffered and waits for it."""
-        for run_id in list(self._buffers):
-            self._write(run_id)
         self._writer.flush()
 
     def close(self) -> None:
         """Writes what is buffered and ends; closing twice does nothing."""
-        if not self._writer.closed:
-            for run_id in list(self._buffers):
-                self._write(run_id)
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            if self._bulk is not None:
+                self._bulk.close()
 
     def __enter__(self) -> Self:
         """Returns the tracker."""
@@ -244,19 +244,22 @@ class StudyTracker:
             return resume_run_id
         return self._writer.call(
             f"Opening the run of {name}",
-            lambda: runs.create_run(self._client, self.experiment_id, name, tags, now_ms()),
+            lambda: self._create_runs([NewRun(name, tags, now_ms())])[0],
         )
 
-    def _write(self, run_id: str) -> None:
-        """Queues what a running trial has buffered."""
-        buffer = self._buffers[run_id]
-        self._buffers[run_id] = runs.Buffer()
-        if not buffer.empty:
-            self._submit(
-                f"Writing epochs of the run {run_id}",
-                lambda run_id: runs.log_buffer(self._client, run_id, buffer),
-                run_id,
-            )
+    def _create_runs(self, new: Sequence[NewRun]) -> list[str]:
+        made = None if self._bulk is None else self._bulk.create(self.experiment_id, new)
+        return made or runs.create_runs(self._client, self.experiment_id, new)
+
+    def _write_changes(self, everything: bool) -> None:
+        """Writes the changes that are due; runs in the writer's thread."""
+        changes = self._changes.take(0.0 if everything else self._flush_seconds)
+        bulk = self._bulk
+        if bulk is not None and changes:
+            action = f"Writing {len(changes)} runs"
+            changes = self._writer.attempt(action, lambda: bulk.write(changes)) or []
+        for change in changes:
+            self._writer.attempt(change.action, partial(runs.write, self._client, change))
 
     def _submit(self, action: str, job: Any, run_id: str) -> None:
         self._writer.submit(action, lambda: job(run_id))

@@ -1,6 +1,7 @@
 import inspect
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 
 import pandas as pd
@@ -22,9 +23,12 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.node.name.translate(str.maketrans("[]", "--"))[:60]
 
 
-@pytest.fixture
-def tracker(store: Store, small_prepared: Prepared, name: str) -> Iterator[StudyTracker]:
-    with StudyTracker(store) as tracker:
+@pytest.fixture(params=[True, False], ids=["bulk", "client"])
+def tracker(
+    store: Store, small_prepared: Prepared, name: str, request: pytest.FixtureRequest
+) -> Iterator[StudyTracker]:
+    """Both ways of writing: many runs at once, and each by MLflow's client."""
+    with StudyTracker(store, bulk=request.param) as tracker:
         tracker.start_study(name, FILE, small_prepared, params={"train.lr": "0.1 to 1 (log)"})
         yield tracker
 
@@ -140,16 +144,20 @@ def test_an_infinite_value_becomes_no_number(tracker: StudyTracker) -> None:
     assert math.isnan(tracker.store.client().get_run(run_id).data.metrics["loss"])
 
 
-def test_a_running_trial_is_seen_when_its_buffer_is_old(
-    store: Store, small_prepared: Prepared, name: str
+@pytest.mark.parametrize("bulk", [True, False])
+def test_a_running_trial_is_seen_when_its_epochs_are_old(
+    store: Store, small_prepared: Prepared, name: str, bulk: bool
 ) -> None:
-    with StudyTracker(store, flush_seconds=0) as tracker:
+    with StudyTracker(store, flush_seconds=0.01, bulk=bulk) as tracker:
         tracker.start_study(name, FILE, small_prepared, params={})
         run_id = start(tracker)
         tracker.log_epoch(run_id, 0, {"loss": 1.0})
-        tracker._writer.flush()
-        run = store.client().get_run(run_id)
-        assert (run.data.metrics, run.data.params) == ({"loss": 1.0}, {"train.lr": "0.5"})
+        client = store.client()
+        until = time.monotonic() + 60
+        while not (run := client.get_run(run_id)).data.metrics and time.monotonic() < until:
+            pass
+        assert (run.data.metrics, run.info.status) == ({"loss": 1.0}, "RUNNING")
+        assert client.get_run(run_id).data.params == {"train.lr": "0.5"}
 
 
 def test_a_long_parameter_is_kept_whole_as_a_file(tracker: StudyTracker) -> None:

@@ -71,3 +71,42 @@ def test_a_mistake_in_a_job_does_not_stop_the_thread() -> None:
     writer.close()
     with pytest.raises(RuntimeError, match="closed"):
         writer.submit("A job", lambda: None)
+
+
+def test_what_is_gathered_is_written_by_and_by_and_whole_at_the_end() -> None:
+    called: list[bool] = []
+    seen = threading.Event()
+
+    def gathered(everything: bool) -> None:
+        called.append(everything)
+        if called.count(False) == 2:
+            seen.set()
+
+    writer = Writer(gathered, every_seconds=0.001)
+    assert seen.wait(60)
+    assert True not in called
+    writer.flush()
+    assert called.count(True) == 1
+    writer.close()
+    assert called.count(True) == 2
+    writer.flush()
+    writer.close()
+    assert called.count(True) == 2
+
+
+def test_a_mistake_in_what_is_gathered_is_told_and_the_thread_lives_on() -> None:
+    writer = Writer(lambda everything: 1 / 0, every_seconds=60)  # type: ignore[arg-type, return-value]
+    with pytest.raises(StoreError, match="ZeroDivisionError"):
+        writer.flush()
+    writer.submit("A job", lambda: None)
+    with pytest.raises(StoreError, match="ZeroDivisionError"):
+        writer.close()
+    assert writer.closed
+
+
+def test_an_attempt_keeps_its_error_and_gives_its_result() -> None:
+    writer = Writer(pause_seconds=0)
+    assert writer.attempt("A job", lambda: 5) == 5
+    assert writer.attempt("Logging trial 3", lambda: 1 / 0) is None
+    with pytest.raises(StoreError, match="Logging trial 3 failed: ZeroDivisionError"):
+        writer.close()
