@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Environment:
 
 def collect_environment(folder: Path) -> Environment:
     """Looks at this process, this machine, and the repository that `folder` stands in."""
-    found = {dist.name: dist.version for dist in distributions() if dist.name}
+    found = dict(filter(None, map(_package, distributions())))
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -97,6 +98,14 @@ def read_git(folder: Path) -> Git | None:
         diff=diff,
         untracked=tuple(untracked[:_UNTRACKED_LIMIT]),
     )
+
+
+def _package(found: Distribution) -> tuple[str, str] | None:
+    # Its properties `name` and `version` each parse the whole text, with the package's readme.
+    head = (found.read_text("METADATA") or found.read_text("PKG-INFO") or "").partition("\n\n")[0]
+    named = re.search(r"^Name: *(\S+)", head, re.MULTILINE)
+    versioned = re.search(r"^Version: *(\S+)", head, re.MULTILINE)
+    return (named[1], versioned[1]) if named and versioned else None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -1,5 +1,5 @@
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import pytest
@@ -74,4 +74,5 @@ def test_no_repository_and_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_versions_are_those_installed(tmp_path: Path) -> None:
     found = collect_environment(tmp_path).to_json()
     assert found["packages"]["numpy"] == version("numpy")
+    assert found["packages"] == {dist.name: dist.version for dist in distributions() if dist.name}
     assert "git" not in found

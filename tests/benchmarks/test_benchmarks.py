@@ -1,0 +1,79 @@
+"""The benchmark measures alike: every competitor trains the same thing, and says what it took."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.data.prepared import Prepared
+from pipeline.driver.trials import make_member
+from pipeline.tracking.store import open_store
+from pipeline.training.loop import train
+from tests.benchmarks.bench import measure, reached
+from tests.benchmarks.stock import train_plainly, train_with_loader, weights_of
+from tests.benchmarks.workload import N_TASKS, Workload
+
+TINY = Workload(width=16, batch=32, epochs=3, n_train=512)
+PARAMS = {"dropout": 0.05, "lr": 1e-2, "weight_decay": 1e-4, "w1": 2.0, "w2": 0.5, "w3": 1.0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("bench")
+    TINY.write_table(made)
+    open_store(made / "store")
+    return made
+
+
+@pytest.fixture(scope="module")
+def prepared(folder: Path) -> Prepared:
+    return TINY.prepared(folder)
+
+
+def test_all_loops_learn_the_same(folder: Path, prepared: Prepared) -> None:
+    torch.manual_seed(0)
+    study = TINY.study(folder)
+    weights = weights_of(PARAMS)
+    values = {
+        "model.dropout": PARAMS["dropout"], "train.lr": PARAMS["lr"],
+        "train.weight_decay": PARAMS["weight_decay"],
+        **{f"weights.values.t{t}": PARAMS[f"w{t}"] for t in range(1, N_TASKS)},
+    }  # fmt: skip
+    one = make_member(study, prepared, 0, values)
+    assert one.weights == pytest.approx(tuple(weights))
+    assert set(values) == set(study.ranges)
+    (ours,) = train([one], prepared)
+    seen = []
+    scores = [
+        ours.score,
+        train_plainly(TINY, prepared.parts, PARAMS),
+        train_with_loader(
+            TINY, prepared.parts, PARAMS,
+            lambda losses: (torch.tensor(weights) * losses).sum(),
+            lambda epoch, losses, found: seen.append((epoch, losses, found)),
+        ),
+    ]  # fmt: skip
+    assert [epoch for epoch, _, _ in seen] == [1, 2, 3]
+    assert ours.epochs == 3
+    assert min(scores) > 0.3  # guessing one of five gives 0.2
+    assert max(scores) - min(scores) < 0.08
+
+
+@pytest.mark.parametrize("name", ["a", "a-pruned", "b", "c", "d", "e64-untracked"])
+def test_every_competitor_says_what_it_took(folder: Path, prepared: Prepared, name: str) -> None:
+    found = measure(name, TINY, folder, 2)
+    assert found["trials"] == 2
+    assert found["seconds"] > 0
+    assert found["megabytes"] > 100
+    assert len(found["ends"]) == 2
+    for at, score in found["ends"]:
+        assert 0 < at <= found["seconds"] + 5  # ours counts from before the workers start
+        assert 0.1 < score < 1
+
+
+def test_a_score_is_reached_at_the_first_trial_that_has_it() -> None:
+    ends = [[1.0, 0.5], [3.0, 0.8], [2.0, 0.7]]
+    assert reached(ends, 0.7) == 2.0
+    assert reached(ends, 0.9) is None
