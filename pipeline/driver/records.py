@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,8 @@ class TrialRecord:
         ended_ms: When it ended, in milliseconds since 1970: the time of its last metrics.
         tasks: The tasks as this trial decodes them.
         history: What was tracked of each epoch.
+        cosines: Task to later task to the mean cosine of their gradients over the looks at this
+            trial; empty where there was none.
     """
 
     number: int
@@ -78,6 +80,7 @@ class TrialRecord:
     ended_ms: int
     tasks: tuple[TaskInfo, ...] = ()
     history: tuple[EpochRecord, ...] = ()
+    cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values."""
@@ -86,6 +89,7 @@ class TrialRecord:
         plain["tasks"] = [task.to_json() for task in self.tasks]
         plain["history"] = [vars(epoch) for epoch in self.history]
         plain["params"], plain["weights"] = dict(self.params), dict(self.weights)
+        plain["cosines"] = {task: dict(others) for task, others in self.cosines.items()}
         return plain
 
     @classmethod

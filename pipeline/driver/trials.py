@@ -18,8 +18,12 @@ from pipeline.study.seeds import derive_seed
 from pipeline.study.spec import Params, WeightsSpec
 from pipeline.tasks.base import TaskInfo
 from pipeline.tracking.records import TrialEnd, TrialStart, metric_name
+from pipeline.training.diagnostics import Gradients
 from pipeline.training.members import EpochResult, Member, Trained, architecture_of
 from pipeline.training.weighting import task_weights
+
+MOST_PAIRS = 15
+"""Pairs of tasks, those of six, of which each has a metric of its own."""
 
 
 def initial_seed(study: Study, number: int) -> int:
@@ -106,7 +110,11 @@ def weights_of(member: Member, prepared: Prepared) -> dict[str, float]:
 
 
 def epoch_metrics(result: EpochResult, prepared: Prepared) -> dict[str, float]:
-    """Returns what is tracked of an epoch: train losses, moving weights, valid metrics, score."""
+    """Returns what is tracked of an epoch.
+
+    Train losses, weights that move, what a look at the gradients showed, primary valid metrics,
+    the score.
+    """
     losses = {metric_name("train", task, "loss"): v for task, v in result.losses.items()}
     valid = {
         metric_name("valid", task.name, task.metric): result.valid[task.name]
@@ -114,8 +122,30 @@ def epoch_metrics(result: EpochResult, prepared: Prepared) -> dict[str, float]:
         if task.name in result.valid
     }
     weights = {metric_name("weight", task): v for task, v in result.weights.items()}
+    gradients = {} if result.gradients is None else gradient_metrics(result.gradients)
     score = {"score": result.score} if result.score == result.score else {}
-    return {**losses, **weights, **valid, **score}
+    return {**losses, **weights, **gradients, **valid, **score}
+
+
+def gradient_metrics(gradients: Gradients) -> dict[str, float]:
+    """Returns what is tracked of a look at the gradients.
+
+    The length of each task's gradient, the share of pairs that conflict, and the cosine of each
+    pair; of more than `MOST_PAIRS` pairs each task's mean cosine with the others, so that the
+    metrics of a run grow with the tasks and not with their pairs.
+    """
+    found = {metric_name("gradient", task, "norm"): n for task, n in gradients.norms.items()}
+    if not gradients.cosines:
+        return found
+    found["gradient/conflicting"] = gradients.conflicting
+    if len(gradients.cosines) > MOST_PAIRS:
+        tasks = list(gradients.norms)
+        means = {metric_name("gradient", t, "cosine"): gradients.mean_cosine(t) for t in tasks}
+        return found | {name: mean for name, mean in means.items() if mean == mean}
+    return found | {
+        metric_name("gradient", "cosine", f"{first}-{second}"): cosine
+        for (first, second), cosine in gradients.cosines.items()
+    }
 
 
 def epoch_record(result: EpochResult, prepared: Prepared, timestamp_ms: int) -> EpochRecord:
@@ -160,6 +190,7 @@ def make_record(
         ended_ms=ended_ms,
         tasks=trained.tasks,
         history=tuple(history),
+        cosines=trained.cosines,
     )
 
 

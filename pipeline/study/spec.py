@@ -247,6 +247,9 @@ class TrainSpec:
         batch_size: Rows a step; `gd` takes all.
         patience: Epochs without a better valid score before a member stops; null for never. The
             best epoch's parameters are kept either way.
+        diagnostics: Look now and then at the gradients of the tasks: their lengths, and the
+            cosine of each pair. On by default, since looks are so rare that they cost at most 3 %
+            of the training; a short training of many tasks has none.
     """
 
     optimizer: Annotated[str, SEARCHABLE] = "adamw"
@@ -263,6 +266,7 @@ class TrainSpec:
     epochs: Annotated[Count, SEARCHABLE] = 30
     batch_size: Annotated[Count, SEARCHABLE] = 256
     patience: Annotated[Count | None, SEARCHABLE] = 5
+    diagnostics: bool = True
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import Evaluation, evaluate_members, evaluate_one, tuned
 from pipeline.tasks.base import Kind
+from pipeline.training.diagnostics import MeanCosines, describe, is_due
 from pipeline.training.members import (
     EpochResult,
     Member,
@@ -45,6 +46,7 @@ class _Progress:
     state: State = "complete"
     reason: str = ""
     seconds: float = 0.0
+    cosines: MeanCosines = field(default_factory=MeanCosines)
 
 
 def train(
@@ -89,9 +91,10 @@ def train_epochs(members: Sequence[Member], prepared: Prepared) -> Epochs:
     best: dict[int, Tensor] = {}
     for epoch in range(1, members[0].train.epochs + 1):
         losses = population.train_epoch(epoch)
+        gramian = _look(population, epoch)
         broken = _broken(population, losses)
         evaluations = _valid(population, prepared, broken)
-        results = _record(population, progress, losses, evaluations, broken, epoch)
+        results = _record(population, progress, losses, gramian, evaluations, broken, epoch)
         _keep_best(population, progress, best, epoch)
         answer = yield results
         ended = {result.number for result in results if result.last}
@@ -107,6 +110,12 @@ def train_epochs(members: Sequence[Member], prepared: Prepared) -> Epochs:
         if len(remaining) < len(population.members):
             population.keep(torch.tensor(remaining))
     return _finish(members, prepared, progress, best)
+
+
+def _look(population: Population, epoch: int) -> Tensor | None:
+    """Returns the (K, T, T) Gramian of the tasks' gradients after an epoch, where a look is due."""
+    due = is_due(epoch, population.steps_per_epoch, len(population.kinds))
+    return population.gramian() if due and population.members[0].train.diagnostics else None
 
 
 def _broken(population: Population, losses: Tensor) -> dict[int, str]:
@@ -161,6 +170,7 @@ def _record(
     population: Population,
     progress: Mapping[int, _Progress],
     losses: Tensor,
+    gramian: Tensor | None,
     evaluations: Mapping[int, Evaluation],
     broken: Mapping[int, str],
     epoch: int,
@@ -182,6 +192,11 @@ def _record(
             known.reason = f"{broken[member.number]} at epoch {epoch}"
             results.append(replace(result, last=True))
             continue
+        if gramian is not None:
+            gradients = describe(gramian[k], names, [weight > 0 for weight in member.weights])
+            result = replace(result, gradients=gradients)
+            if gradients is not None:
+                known.cosines.add(gradients)
         evaluation = evaluations[member.number]
         score = active_score(evaluation, names, member.weights)
         if score > known.best_score:
@@ -245,6 +260,7 @@ def _finish(
             tasks=(),
             n_parameters=shape.n_parameters,
             seconds=known.seconds,
+            cosines=known.cosines.means(),
         )
         if known.state == "complete":
             result = _complete(result, member, kinds, shape, prepared, best[member.number])

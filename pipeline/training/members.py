@@ -13,6 +13,7 @@ from pipeline.models.build import Architecture
 from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec, WeightsSpec
 from pipeline.tasks.base import Kind, TaskInfo
 from pipeline.tasks.registry import kind_of
+from pipeline.training.diagnostics import Gradients
 
 State = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
@@ -57,6 +58,7 @@ class EpochResult:
         last: The member ended by itself (epochs or patience used up, or diverged).
         weights: Mean weight of each task over the epoch's steps that trained it, where the
             strategy moves weights; else empty.
+        gradients: How the tasks' gradients lie to each other; None where nobody looked.
     """
 
     number: int
@@ -66,6 +68,7 @@ class EpochResult:
     score: float
     last: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
+    gradients: Gradients | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Trained:
         tasks: The tasks as this member decodes them (tuned thresholds).
         n_parameters: Numbers in `parameters`, counted whether or not they are kept.
         seconds: From the start of its population to its end.
+        cosines: Task to later task to the mean cosine of their gradients; empty without looks.
     """
 
     number: int
@@ -105,6 +109,7 @@ class Trained:
     tasks: tuple[TaskInfo, ...]
     n_parameters: int
     seconds: float
+    cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def architecture_of(member: Member, prepared: Prepared) -> Architecture:
