@@ -16,7 +16,7 @@ from pipeline.study.loading import Study
 from pipeline.study.seeds import derive_seed
 from pipeline.study.spec import Params
 from pipeline.tracking.records import TrialEnd, TrialStart, metric_name
-from pipeline.training.members import EpochResult, Member, Trained, architecture_of
+from pipeline.training.members import EpochResult, Member, Trained, architecture_of, read_settings
 from pipeline.training.weighting import task_weights
 
 
@@ -65,11 +65,12 @@ def make_predictor(member: Member, trained: Trained, prepared: Prepared) -> Pred
 def start_of(
     member: Member, prepared: Prepared, params: Params, name: str, row: str | None = None
 ) -> TrialStart:
-    """Returns what is tracked when a member starts: every resolved value."""
+    """Returns what is tracked when a member starts: every resolved value that it reads."""
+    sections = (("model", read_settings(member.model)), ("train", asdict(member.train)))
     resolved = {
         f"{section}.{key}": value
-        for section, part in (("model", member.model), ("train", member.train))
-        for key, value in flat_settings(asdict(part)).items()
+        for section, part in sections
+        for key, value in flat_settings(part).items()
     }
     return TrialStart(
         number=member.number,
