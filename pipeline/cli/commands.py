@@ -136,8 +136,9 @@ def search(arguments: Arguments) -> None:
 
 def show(arguments: Arguments) -> None:
     """Shows the trials."""
+    from pipeline.driver.choice import choose
     from pipeline.driver.records import StudyFolder
-    from pipeline.report.tables import states_line, trial_table, trials_table
+    from pipeline.report.tables import choice_line, states_line, trial_table, trials_table
 
     study = _load(arguments)
     folder = StudyFolder(_store(arguments) / "studies", study.spec.name)
@@ -159,6 +160,9 @@ def show(arguments: Arguments) -> None:
     else:
         console().print(trials_table(trials))
         print(f"{len(trials)} finished ({states_line(trials)}), {len(running)} asked or running")
+        choice = choose(folder, study.spec.search.finalists)
+        if choice is not None:
+            print(choice_line(choice))
 
 
 def compare(arguments: Arguments) -> None:

@@ -122,6 +122,17 @@ def evaluate_one(
     return evaluate_members(kinds, members, targets, part)[0]
 
 
+def only(evaluation: Evaluation, tasks: Sequence[str]) -> Evaluation:
+    """Returns what an evaluation says of some tasks, with their mean."""
+    return Evaluation(
+        part=evaluation.part,
+        n_rows={task: evaluation.n_rows[task] for task in tasks},
+        tasks={task: evaluation.tasks[task] for task in tasks},
+        scores={task: evaluation.scores[task] for task in tasks},
+        mean=float(np.mean([evaluation.scores[task] for task in tasks])),
+    )
+
+
 def tuned(kinds: Sequence[Kind], outputs: Outputs, targets: Targets) -> list[Kind]:
     """Returns the kinds with what one model chooses on valid, such as thresholds.
 

@@ -269,6 +269,21 @@ class TrainSpec:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class FinalistsSpec:
+    """The best trials once more, under fresh luck: what is shipped must not be a lucky seed.
+
+    Attributes:
+        k: Best trials (by valid) that are retrained; three leave room for a best one that was
+            lucky.
+        seeds: Fresh seeds of each. Five tell the luck of training from the merit of a
+            configuration; verdicts need at least two.
+    """
+
+    k: Annotated[int, Field(ge=1, le=20)] = 3
+    seeds: Annotated[int, Field(ge=1, le=50)] = 5
+
+
+@dataclass(frozen=True, config=_STRICT)
 class SearchSpec:
     """How a study searches.
 
@@ -280,6 +295,9 @@ class SearchSpec:
         keep: Best trials whose models are kept.
         cohort: Consecutive trials asked together: larger fills more hardware, smaller lets the
             sampler see more before it answers.
+        finalists: Retraining of the best trials over fresh seeds and replicates: the configuration
+            with the best mean valid score is chosen, its seed with the median valid score is
+            shipped. Null ships the best trial itself, and leaves verdicts unclear.
         population: Most members trained as one array. `auto` measures for a moment, before the
             first trial, which size trains a cohort fastest with the workers at hand; the size is
             kept in the study's record, because arrays of one size give the same result on any
@@ -292,6 +310,7 @@ class SearchSpec:
     pruner: str = "median"
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     cohort: Count = 16
+    finalists: FinalistsSpec | None = field(default_factory=FinalistsSpec)
     population: Count | Literal["auto"] = "auto"
 
 
