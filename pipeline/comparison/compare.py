@@ -15,7 +15,6 @@ from pipeline.evaluation.bootstrap import bootstrap_means, interval
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one, tuned
 from pipeline.evaluation.gains import delta_m, mean_gain, task_gains
 from pipeline.tasks.base import Kind
-from pipeline.tasks.registry import kind_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def score_rows(rows: Sequence[Row], prepared: Prepared, part: str, seed: int) ->
 
 
 def _score(row: Row, prepared: Prepared, part: str, seed: int) -> Scored:
-    base: list[Kind] = [kind_of(info) for info in prepared.tasks]
+    base = prepared.kinds()
     kinds = tuned(base, row.outputs["valid"], prepared.parts["valid"].targets)
     rows = prepared.parts[part]
     evaluation = evaluate_one(kinds, row.outputs[part], rows.targets, part)
@@ -64,7 +63,7 @@ def compare_rows(
         part: `valid` or `test`.
         test_reads: Readings of test in this study so far.
     """
-    kinds = [kind_of(info) for info in prepared.tasks]
+    kinds = prepared.kinds()
     by_kind = {one.row.kind: one for one in scored}
     document: dict[str, Any] = {
         "study": study,

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from pipeline.text.function_words import FUNCTION_WORDS
 from pipeline.text.tokens import tokenize
@@ -51,16 +50,14 @@ def textrank(sentences: list[str]) -> NDArray[np.float64]:
 def _links(sentences: list[str]) -> NDArray[np.float64]:
     """Returns the (S, S) weights, 0 on the diagonal."""
     words = [set(tokenize(sentence)) - FUNCTION_WORDS for sentence in sentences]
-    numbers: dict[str, int] = {}
-    rows: list[int] = []
-    columns: list[int] = []
+    having: dict[str, list[int]] = {}
     for row, tokens in enumerate(words):
         for token in sorted(tokens):
-            rows.append(row)
-            columns.append(numbers.setdefault(token, len(numbers)))
-    shape = (len(words), max(len(numbers), 1))
-    has = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
-    shared: NDArray[np.float64] = (has @ has.T).toarray()
+            having.setdefault(token, []).append(row)
+    shared = np.zeros((len(words), len(words)))
+    for rows in having.values():
+        if len(rows) > 1:
+            shared[np.ix_(rows, rows)] += 1
     np.fill_diagonal(shared, 0)
     lengths = np.log([max(len(tokens), 1) for tokens in words])
     scale = lengths[:, None] + lengths

@@ -12,7 +12,6 @@ from pipeline.evaluation.evaluate import Evaluation
 from pipeline.models.build import Architecture
 from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec
 from pipeline.tasks.base import Kind, TaskInfo
-from pipeline.tasks.registry import kind_of
 
 State = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
@@ -119,7 +118,7 @@ def architecture_of(member: Member, prepared: Prepared) -> Architecture:
 
 def kinds_of(member: Member, prepared: Prepared) -> list[Kind]:
     """Returns the tasks' kinds, bound to what this member's trial chose for them."""
-    return [kind_of(info).with_spec(member.tasks[info.declared]) for info in prepared.tasks]
+    return [kind.with_spec(member.tasks[kind.info.declared]) for kind in prepared.kinds()]
 
 
 def structure_of(member: Member) -> tuple[Any, ...]:
