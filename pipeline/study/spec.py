@@ -118,6 +118,24 @@ class SourceSpec:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class BudgetSpec:
+    """How much of a document an extractive summary takes; one of the keys.
+
+    Attributes:
+        sentences: Sentences, or clauses with `unit: clause`.
+        words: Most words; for Chinese, characters.
+        share: Most of the document's words, as a share of them.
+        reference: About as many words as the reference has, to compare at equal length; a served
+            model, which has no reference, takes the mean share that references have on train.
+    """
+
+    sentences: Count | None = None
+    words: Count | None = None
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    reference: bool = False
+
+
+@dataclass(frozen=True, config=_STRICT)
 class TaskSpec:
     """One target to learn.
 
@@ -134,6 +152,13 @@ class TaskSpec:
         class_weights: Weight of each label in the loss: `balanced`, or label to weight.
         loss: Loss of a regression.
         delta: Where the Huber loss turns linear, in standard deviations of the target.
+        text: Column of the documents to summarise. `target` is then the column of their
+            references: a text, or a list of texts of which the nearest counts.
+        title: Column of the documents' titles, where they are known when predicting.
+        mode: `extractive` chooses sentences of the document.
+        unit: What is chosen: `sentence` by default, or `clause` (parts between commas), which
+            suits titles.
+        budget: How much is chosen; by default the mean share that references have on train.
     """
 
     kind: str
@@ -147,6 +172,11 @@ class TaskSpec:
     class_weights: Literal["balanced"] | dict[Label, Positive] | None = None
     loss: Annotated[Literal["squared", "absolute", "huber"], SEARCHABLE] = "squared"
     delta: Annotated[Positive, SEARCHABLE] = 1.0
+    text: str | None = None
+    title: str | None = None
+    mode: Literal["extractive"] | None = None
+    unit: Literal["sentence", "clause"] | None = None
+    budget: BudgetSpec | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
