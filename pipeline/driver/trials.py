@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from math import isfinite, nan
 from typing import Any
@@ -19,7 +19,7 @@ from pipeline.study.spec import Params, WeightsSpec
 from pipeline.tasks.base import TaskInfo
 from pipeline.tracking.records import TrialEnd, TrialStart, metric_name
 from pipeline.training.diagnostics import Gradients
-from pipeline.training.members import EpochResult, Member, Trained, architecture_of
+from pipeline.training.members import EpochResult, Member, Trained, architecture_of, read_settings
 from pipeline.training.weighting import task_weights
 
 MOST_PAIRS = 15
@@ -38,6 +38,7 @@ def make_member(
     params: Params,
     seed: int | None = None,
     weights: Sequence[float] | None = None,
+    replicate: int = 0,
 ) -> Member:
     """Makes the member that trains one choice of values.
 
@@ -48,13 +49,14 @@ def make_member(
         params: Scalars by dotted path; centres where one is missing.
         seed: Of its initial parameters; the trial's own by default.
         weights: Loss weights in place of the trial's own, whatever its strategy: they are fixed.
+        replicate: Of batch order and noise; 0 is common to all trials of the search.
     """
     spec = study.at({**study.centre(), **params})
     weighting = spec.weights if weights is None else replace(spec.weights, strategy="fixed")
     return Member(
         number=number,
         seed=initial_seed(study, number) if seed is None else seed,
-        stream=derive_seed(study.spec.seed, 0, "stream"),  # replicate 0: common to all trials
+        stream=derive_seed(study.spec.seed, replicate, "stream"),
         model=spec.model,
         train=spec.train,
         tasks=spec.tasks,
@@ -73,11 +75,12 @@ def make_predictor(member: Member, trained: Trained, prepared: Prepared) -> Pred
 def start_of(
     member: Member, prepared: Prepared, params: Params, name: str, row: str | None = None
 ) -> TrialStart:
-    """Returns what is tracked when a member starts: every resolved value."""
+    """Returns what is tracked when a member starts: every resolved value that it reads."""
+    sections = (("model", read_settings(member.model)), ("train", asdict(member.train)))
     resolved = {
         f"{section}.{key}": value
-        for section, part in (("model", member.model), ("train", member.train))
-        for key, value in flat_settings(asdict(part)).items()
+        for section, part in sections
+        for key, value in flat_settings(part).items()
     }
     resolved |= weighting_params(member.weighting)
     return TrialStart(
@@ -109,19 +112,28 @@ def weights_of(member: Member, prepared: Prepared) -> dict[str, float]:
     return dict(zip(names, member.weights, strict=True))
 
 
-def epoch_metrics(result: EpochResult, prepared: Prepared) -> dict[str, float]:
+def epoch_metrics(
+    result: EpochResult, prepared: Prepared, tasks: Collection[str]
+) -> dict[str, float]:
     """Returns what is tracked of an epoch.
 
     Train losses, weights that move, what a look at the gradients showed, primary valid metrics,
     the score.
+
+    Args:
+        result: What a member did.
+        prepared: The data.
+        tasks: Those that count: others are left out.
     """
-    losses = {metric_name("train", task, "loss"): v for task, v in result.losses.items()}
+    losses = {metric_name("train", task, "loss"): value
+              for task, value in result.losses.items() if task in tasks}  # fmt: skip
     valid = {
         metric_name("valid", task.name, task.metric): result.valid[task.name]
         for task in prepared.tasks
-        if task.name in result.valid
+        if task.name in result.valid and task.name in tasks
     }
-    weights = {metric_name("weight", task): v for task, v in result.weights.items()}
+    weights = {metric_name("weight", task): value
+               for task, value in result.weights.items() if task in tasks}  # fmt: skip
     gradients = {} if result.gradients is None else gradient_metrics(result.gradients)
     score = {"score": result.score} if result.score == result.score else {}
     return {**losses, **weights, **gradients, **valid, **score}
@@ -148,9 +160,15 @@ def gradient_metrics(gradients: Gradients) -> dict[str, float]:
     }
 
 
-def epoch_record(result: EpochResult, prepared: Prepared, timestamp_ms: int) -> EpochRecord:
-    """Returns what is kept of an epoch."""
-    metrics = epoch_metrics(result, prepared)
+def epoch_record(
+    result: EpochResult,
+    prepared: Prepared,
+    timestamp_ms: int,
+    tasks: Collection[str] | None = None,
+) -> EpochRecord:
+    """Returns what is kept of an epoch, of all tasks by default."""
+    counted = [task.name for task in prepared.tasks] if tasks is None else tasks
+    metrics = epoch_metrics(result, prepared, counted)
     plain = {name: value if isfinite(value) else None for name, value in metrics.items()}
     return EpochRecord(result.epoch, timestamp_ms, plain)
 

@@ -41,7 +41,7 @@ def task_gradients(losses: Tensor, parameters: Sequence[Tensor], keep: bool = Fa
 
 def shared_gramian(
     state: FlatState,
-    losses_of: Callable[[dict[str, Tensor]], Tensor],
+    losses_of: Callable[[Tensor], Tensor],
     numeric: Tensor,
     codes: Tensor,
 ) -> Tensor:
@@ -52,7 +52,7 @@ def shared_gramian(
 
     Args:
         state: The members' network.
-        losses_of: From head outputs to (K, T) losses.
+        losses_of: From all heads' (K, W, B) outputs to (K, T) losses.
         numeric: (B, D).
         codes: (B, C).
 
@@ -62,7 +62,7 @@ def shared_gramian(
     tensors, shared = state.sharing_tensors
     model, was_training = state.model, state.model.training
     model.eval()
-    losses = losses_of(model(numeric, codes))
+    losses = losses_of(model.decide(model.encode(numeric, codes)))
     model.train(was_training)
     if not tensors:
         return losses.new_zeros(*losses.shape, losses.shape[1])
