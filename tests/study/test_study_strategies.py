@@ -8,7 +8,7 @@ from study_texts import small
 
 from pipeline.errors import StudyError
 from pipeline.study import catalogue
-from pipeline.study.catalogue import CATALOGUE
+from pipeline.study.catalogue import CATALOGUE, read_params
 from pipeline.study.loading import parse_study
 
 WITHOUT = {
@@ -59,6 +59,22 @@ def test_ratios_are_searched_where_fixed_is_one_of_the_strategies() -> None:
     drawn = study.at({path: found.sample(random) for path, found in study.ranges.items()})
     assert 0.5 <= drawn.weights.values["b"] <= 2.0
     assert 0.1 <= drawn.weights.temperature <= 100
+
+
+def test_values_that_a_trial_does_not_read_are_left_out() -> None:
+    values = {
+        "weights.values.b": 3.0, "weights.temperature": 2.0, "weights.mu": 0.5, "train.lr": 0.1,
+        "train.momentum": 0.9, "tasks.b.delta": 1.0,
+    }  # fmt: skip
+    assert read_params(values) == values  # nothing is known to be unread
+    dwa = {"weights.strategy": "dwa", "train.optimizer": "adam", **values}
+    assert [path for path in dwa if path not in read_params(dwa)] == [
+        "weights.values.b", "weights.mu", "train.momentum",
+    ]  # fmt: skip
+    fixed = {**dwa, "weights.strategy": "fixed", "train.optimizer": "sgd"}
+    assert [path for path in fixed if path not in read_params(fixed)] == [
+        "weights.temperature", "weights.mu",
+    ]  # fmt: skip
 
 
 def test_no_ratio_is_searched_for_strategies_that_read_none() -> None:
