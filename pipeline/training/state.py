@@ -74,7 +74,8 @@ class FlatState:
         """Which columns belong to what tasks share: (P,) bool."""
         segments, owners = self.segments()
         common = [segment for segment, owner in enumerate(owners) if owner is None]
-        return torch.isin(segments, torch.tensor(common, dtype=segments.dtype))
+        shared = torch.isin(segments, torch.tensor(common, dtype=segments.dtype))
+        return shared.to(self.parameters.device)
 
     @property
     def sharing_tensors(self) -> tuple[list[nn.Parameter], Tensor]:
