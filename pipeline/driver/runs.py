@@ -61,6 +61,7 @@ class TrialRuns:
                 **{path: str(found) for path, found in self._study.ranges.items()},
                 "search.sampler": spec.search.sampler,
                 "search.pruner": spec.search.pruner,
+                "search.order": spec.search.order,
                 "seed": spec.seed,
             },
             resume_run_id=record.get("run_id"),
@@ -90,13 +91,17 @@ class TrialRuns:
         self._follow_best(self._folder.trials())  # what is there already stays as it is
 
     def start(self, members: Sequence[Member], params: Mapping[int, Params]) -> None:
-        """Opens a run for each member of a cohort."""
+        """Opens a run for each member."""
         starts = [
             start_of(member, self._prepared, params[member.number], f"#{member.number}")
             for member in members
         ]
-        self._run_ids = self._tracker.start_trials(starts)
-        self._history = {member.number: [] for member in members}
+        self._run_ids |= self._tracker.start_trials(starts)
+        self._history |= {member.number: [] for member in members}
+
+    def discard(self, members: Sequence[Member]) -> None:
+        """Deletes the runs of members that start again."""
+        self._tracker.discard([self._run_ids.pop(member.number) for member in members])
 
     def epochs(self, results: Sequence[EpochResult]) -> None:
         """Notes what members did in an epoch."""
@@ -114,8 +119,12 @@ class TrialRuns:
         trained: Sequence[Trained],
         params: Mapping[int, Params],
     ) -> list[TrialRecord]:
-        """Returns the records of a cohort whose members have ended."""
-        ended_ms = now_ms()
+        """Returns the records of members that have ended.
+
+        They end later than those before them, whatever the machine's clock does: the time tells
+        the order in which trials ended.
+        """
+        ended_ms = max([now_ms(), *(trial.ended_ms + 1 for trial in self._folder.trials())])
         return [
             make_record(member, result, self._prepared, params[member.number],
                         self._history[member.number], self._run_ids[member.number], ended_ms)
@@ -126,23 +135,26 @@ class TrialRuns:
         """Ends the runs of trials, and adds them to the parent's best-so-far curves."""
         for trial in trials:
             self._tracker.finish(trial.run_id, end_of(trial))
+            self._run_ids.pop(trial.number, None)
+            self._history.pop(trial.number, None)
         self._follow_best(trials)
 
     def _follow_best(self, trials: Sequence[TrialRecord]) -> None:
-        """Adds a point for each trial: the best trial up to its number."""
+        """Adds a point for each trial, at the number of trials that ended before it: the best."""
         numbers = {trial.number for trial in trials}
         best: list[TrialRecord] = []
-        for trial in self._folder.trials():
+        ended = sorted(self._folder.trials(), key=lambda trial: (trial.ended_ms, trial.number))
+        for step, trial in enumerate(ended):
             best = best_trials([*best, trial], 1)
             if not best or trial.number not in numbers:
                 continue
             assert best[0].evaluation is not None  # it is complete
             scores = {f"best/{task}": score for task, score in best[0].evaluation.scores.items()}
             metrics = {"best/score": best[0].score or 0.0, **scores}
-            self._tracker.study_progress(trial.number, metrics, trial.ended_ms)
+            self._tracker.study_progress(step, metrics, trial.ended_ms)
 
     def interrupt(self, reason: str) -> None:
-        """Ends the runs of the cohort that was training; it runs again on resume."""
+        """Ends the runs of trials that were training; they run again on resume."""
         ended = {trial.run_id for trial in self._folder.trials()}
         for run_id in set(self._run_ids.values()) - ended:
             self._tracker.finish(run_id, TrialEnd("interrupted", reason))

@@ -27,7 +27,7 @@ from pipeline.tracking.records import State
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_tracker import StudyTracker
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.loop import Answer, train
+from pipeline.training.loop import Stops, train
 from pipeline.training.members import EpochResult, Stop
 
 Say = Callable[[str], None]
@@ -210,12 +210,12 @@ def model_of(session: Session, record: TrialRecord, say: Say) -> Predictor:
     say(f"The model of trial {record.number} was not kept: training it again from its record.")
     member = make_member(session.study, session.prepared, record.number, record.params)
 
-    def as_far(results: list[EpochResult]) -> Answer:
+    def as_far(results: list[EpochResult]) -> Stops:
         ended = results[0].epoch >= record.epochs
         return {record.number: Stop("complete", record.reason)} if ended else {}
 
     with one_thread():
-        trained = train([member], session.prepared, as_far)[0]
+        trained = train([member], session.prepared, as_far, record.first_epoch)[0]
     if trained.state != "complete":
         raise TrainingError(f"Trial {record.number} ended as {trained.state}: {trained.reason}.")
     session.retrained[record.number] = make_predictor(member, trained, session.prepared)

@@ -263,8 +263,13 @@ class SearchSpec:
         sampler: Any of Optuna's samplers, such as `tpe`, `random`, `cmaes`, `GPSampler`.
         pruner: A catalogue name.
         keep: Best trials whose models are kept.
+        order: `fixed` asks cohort after cohort and tells each in number order, so that parameters
+            depend on neither time nor hardware. `free` gives a place in an array to the next
+            trial as soon as a trial ends: no row waits, which pays where many trials end early
+            (`pruner: halving`); what is asked then depends on what has ended by that time, and
+            repeating a study gives other trials.
         cohort: Consecutive trials asked together: larger fills more hardware, smaller lets the
-            sampler see more before it answers.
+            sampler see more before it answers. In the free order: trials that train at once.
         population: Most members trained as one array. `auto` measures for a moment, before the
             first trial, which size trains a cohort fastest with the workers at hand; the size is
             kept in the study's record, because arrays of one size give the same result on any
@@ -276,6 +281,7 @@ class SearchSpec:
     sampler: str = "tpe"
     pruner: str = "median"
     keep: Annotated[int, Field(ge=1, le=100)] = 3
+    order: Literal["fixed", "free"] = "fixed"
     cohort: Count = 16
     population: Count | Literal["auto"] = "auto"
 
