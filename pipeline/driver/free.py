@@ -8,13 +8,14 @@ that were asked and have not ended start again, with the same values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.driver.arrays import Arrays
 from pipeline.driver.backend import ArrayDone, ArrayFailed, ArrayLost, EpochDone, Event
 from pipeline.driver.order import Means, Order
 from pipeline.driver.pruners import Rung
 from pipeline.errors import Interrupted
+from pipeline.study.spec import Params
 from pipeline.training.loop import Answer
 from pipeline.training.members import (
     EpochResult,
@@ -39,6 +40,7 @@ class FreeOrder(Order):
         self._arrays = Arrays(means.backend)
         self._rungs = means.pruner.rungs()
         self._rows: dict[int, int] = {}  # array to its members after its latest answer
+        self._params: dict[int, Params] = {}  # of trials that were asked and are not kept
         self._waiting: list[Member] = []  # asked, not started
         self._begun: list[Member] = []  # started, without a run
         self._ended: list[tuple[Member, Trained]] = []  # not yet kept
@@ -53,7 +55,7 @@ class FreeOrder(Order):
             self._settle()
             if not self._arrays.members:
                 return
-            with self._means.ledger.phases.of("train"):
+            with self._means.phases.of("train"):
                 event = self._means.backend.receive()
             if self._means.stopping():
                 raise Interrupted("The search was stopped; trials that had not ended run again.")
@@ -62,48 +64,57 @@ class FreeOrder(Order):
 
     def _resume(self) -> None:
         """Tells what an earlier driver kept, and takes on what it had asked."""
-        trials = self._means.folder.trials()
+        row = self._means.row
+        trials, asked = row.folder.trials(), row.journal.asked()
         ended = {trial.number for trial in trials}
-        asked = self._means.ledger.journal.asked()
         finished = {trial.number for trial in asked if trial.finished}
-        self._means.ledger.tell([t for t in trials if t.number not in finished], known=True)
+        self._tell([trial for trial in trials if trial.number not in finished], known=True)
         self._curves = {trial.number: list(trial.curve) for trial in trials}
         self._halted = set(ended)
         self._next = len(asked)
         n_open = max(0, self._means.options.n_trials - len(ended))
-        unfinished = [trial.number for trial in asked if trial.number not in ended]
-        self._waiting = self._means.ledger.ask(unfinished[:n_open])
+        self._ask([trial.number for trial in asked if trial.number not in ended][:n_open])
 
     def _settle(self) -> None:
         """Does what no array waits for: keep and tell, ask, start."""
         self._open_runs()
         if self._ended:
             self._keep()
-        self._ask()
+        self._ask_more()
         self._start()
         self._open_runs()
 
     def _keep(self) -> None:
         members, trained = zip(*self._ended, strict=True)
         self._ended = []
-        ledger = self._means.ledger
-        ledger.tell(ledger.end(members, trained, self._means.folder.append_outcomes))
+        with self._means.phases.of("track"):
+            records = self._means.row.keep_each(members, trained, self._params)
+        self._tell(records)
+        for member in members:
+            del self._params[member.number]
 
     def _open_runs(self) -> None:
         if self._begun:
-            self._means.ledger.announce(self._begun)
-            self._means.ledger.open_runs(self._begun)
+            self._announce(self._begun)
+            with self._means.phases.of("track"):
+                self._means.row.runs.start(self._begun, self._params)
             self._begun = []
 
-    def _ask(self) -> None:
+    def _ask_more(self) -> None:
         """Asks for as many trials as rows are free, and a few that wait for the next ones."""
         n_ahead = max(1, self._means.population // 2) if self._arrays.members else 0
         n_missing = self._n_free() + n_ahead - len(self._waiting)
         stop = min(self._means.options.n_trials, self._next + n_missing)
         if stop > self._next and not self._time_is_up():
-            self._means.folder.extend(stop)
-            self._waiting += self._means.ledger.ask(range(self._next, stop))
+            self._means.row.folder.extend(stop)
+            self._ask(range(self._next, stop))
             self._next = stop
+
+    def _ask(self, numbers: Iterable[int]) -> None:
+        with self._means.phases.of("ask"):
+            params = self._means.row.ask_trials(numbers)
+            self._params |= params
+            self._waiting += self._means.row.members(params)
 
     def _start(self) -> None:
         """Starts new arrays with those that no running array will take on."""
@@ -166,7 +177,7 @@ class FreeOrder(Order):
         self._rows[event.array] += len(joining)
         self._arrays.members[event.array] += joining
         self._begin(joining)
-        self._means.ledger.epochs(event.results)
+        self._epochs_done(event.results)
 
     def _stops(self, results: Sequence[EpochResult]) -> dict[int, Stop]:
         """Returns who must not go on, by what is known of all trials now."""
@@ -216,4 +227,5 @@ class FreeOrder(Order):
             self._curves.pop(member.number, None)
             self._halted.discard(member.number)
         if again:
-            self._means.ledger.again(again)
+            self._means.row.runs.discard(again)
+            self._means.row.runs.start(again, self._params)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.driver.backend import Backend
-from pipeline.driver.launch import SearchOptions
-from pipeline.driver.ledger import Ledger
+from pipeline.driver.launch import Phases, SearchOptions
+from pipeline.driver.observers import Observer
 from pipeline.driver.pruners import Pruner
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.records import TrialRecord
+from pipeline.driver.searched import SearchedRow
 from pipeline.study.spec import SearchSpec
+from pipeline.training.members import EpochResult, Member
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,9 @@ class Means:
     Attributes:
         spec: The study's section `search`.
         options: How the search runs.
-        folder: The study's files.
-        ledger: Asks, keeps and tells trials.
+        row: What is searched; keeps everything.
+        observers: Told of everything.
+        phases: Gets the seconds spent.
         backend: Where members train.
         pruner: Decides who goes on.
         population: Most members in one array.
@@ -32,8 +35,9 @@ class Means:
 
     spec: SearchSpec
     options: SearchOptions
-    folder: StudyFolder
-    ledger: Ledger
+    row: SearchedRow
+    observers: Sequence[Observer]
+    phases: Phases
     backend: Backend
     pruner: Pruner
     population: int
@@ -62,3 +66,26 @@ class Order(ABC):
     def _time_is_up(self) -> bool:
         timeout = self._means.options.timeout_seconds
         return timeout is not None and time.perf_counter() - self._started > timeout
+
+    def _announce(self, members: Sequence[Member]) -> None:
+        """Tells the observers that trials start to train."""
+        for observer in self._means.observers:
+            observer.trials_started([member.number for member in members])
+
+    def _epochs_done(self, results: Sequence[EpochResult]) -> None:
+        """Notes what members did in an epoch."""
+        self._means.row.runs.epochs(results)
+        for observer in self._means.observers:
+            observer.epochs_done(results)
+
+    def _tell(self, trials: Sequence[TrialRecord], known: bool = False) -> None:
+        """Tells the sampler and the observers how trials ended.
+
+        Args:
+            trials: Their records; kept already.
+            known: An earlier driver kept them, so that the observers were shown them.
+        """
+        with self._means.phases.of("tell"):
+            self._means.row.tell(trials)
+        for observer in () if known else self._means.observers:
+            observer.trials_done(trials)

@@ -1,8 +1,7 @@
-"""The search: its record, its parts, and its end; trials are run by one of the orders.
+"""The search: its record, its parts and its end; trials are run by one of the orders.
 
-What a kill can interrupt is ordered so that nothing is lost or doubled: trials are noted before
-they are asked; their models and outcomes are on disk before the journal is told. Whatever was not
-reached runs again on resume. MLflow follows on its own thread, and may be behind when a driver is
+Then the best trials are retrained as finalists. How nothing is lost or doubled when a kill
+interrupts, `searched` says. MLflow follows on its own thread, and may be behind when a driver is
 killed: on resume the runs that have not ended are written again from the outcomes, every value
 with its first time, so that what is there already stays.
 """
@@ -16,18 +15,18 @@ import pandas as pd
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import Backend
+from pipeline.driver.finalists import train_finalists
 from pipeline.driver.fixed import FixedOrder
 from pipeline.driver.free import FreeOrder
 from pipeline.driver.interrupts import Interrupts
-from pipeline.driver.journal import TrialJournal
-from pipeline.driver.keeping import BestModels
 from pipeline.driver.launch import Phases, SearchOptions, SearchResult, make_backend, make_pruner
-from pipeline.driver.ledger import Ledger
 from pipeline.driver.observers import Observer
 from pipeline.driver.order import Means, Order
 from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.resume import check_resume, launch_settings
-from pipeline.driver.runs import TrialRuns
+from pipeline.driver.rows import tuned_row
+from pipeline.driver.runs import open_parent
+from pipeline.driver.searched import SearchedRow
 from pipeline.driver.sizing import array_size
 from pipeline.errors import Interrupted
 from pipeline.study.loading import Study
@@ -72,8 +71,8 @@ class Search:
         self.describe = describe
         self.phases = Phases()
         self._pruner = make_pruner(study)
-        self._models = BestModels(folder, prepared, study.spec.search.keep)
-        self._runs = TrialRuns(study, prepared, folder, tracker)
+        plan = tuned_row(study, prepared)
+        self._row = SearchedRow(study, prepared, folder, tracker, plan, study.spec.search.keep)
 
     def run(self) -> SearchResult:
         """Searches until the trials are finished, the time is up, or Ctrl-C.
@@ -83,12 +82,8 @@ class Search:
             Interrupted: Ctrl-C; the runs are closed and the search can be resumed.
         """
         self._open_record()
-        spec = self.study.spec
-        self.folder.path.parent.mkdir(parents=True, exist_ok=True)
         with self.phases.of("journal"):
-            journal = TrialJournal(
-                self.folder.journal, spec.name, spec.seed, spec.search.sampler, self.study.ranges
-            )
+            self._row.journal.asked()
         with self.phases.of("calibrate"):
             self._population = array_size(
                 self.study, self.prepared, self.folder, self.options.n_workers
@@ -96,27 +91,32 @@ class Search:
         backend = make_backend(self.prepared, self.options.n_workers)
         try:
             with Interrupts() as interrupts:
-                return self._run(journal, backend, interrupts)
+                return self._run(backend, interrupts)
         finally:
             backend.close()
             for observer in self.observers:
                 observer.search_ended()
 
-    def _run(self, journal: TrialJournal, backend: Backend, interrupts: Interrupts) -> SearchResult:
+    def _run(self, backend: Backend, interrupts: Interrupts) -> SearchResult:
         with self.phases.of("track"):
-            run_id = self._runs.open()
+            run_id = open_parent(self.study, self.prepared, self.folder, self.tracker)
+            if self.folder.cohorts():
+                self._row.runs.mend(self.tracker.runs_of_study(run_id))
         try:
             for observer in self.observers:
                 observer.search_started(self.options.n_trials, self.folder.trials())
             started = time.perf_counter()
-            self._order(journal, backend, interrupts).search()
+            self._order(backend, interrupts).search()
             seconds = time.perf_counter() - started
             self.phases.seconds["wait"] = backend.waited_seconds
+            with self.phases.of("finalists"):
+                self._train_finalists(backend, interrupts)
             with self.phases.of("models"):
-                self._models.publish(self.tracker)
+                self._row.models.publish(self.tracker)
         except Exception as error:
             interrupted = isinstance(error, Interrupted)
-            self._runs.interrupt("the search was stopped" if interrupted else f"it failed: {error}")
+            why = "the search was stopped" if interrupted else f"it failed: {error}"
+            self._row.runs.interrupt(why)
             self._finish("interrupted" if interrupted else "failed")
             raise
         self._finish("complete")
@@ -131,17 +131,20 @@ class Search:
             self.folder.set_journal_aside()
         check_resume(self.study.spec.name, self.folder.record()["settings"], settings)
 
-    def _order(self, journal: TrialJournal, backend: Backend, interrupts: Interrupts) -> Order:
-        ledger = Ledger(
-            self.study, self.prepared, journal, self._models, self._runs, self.observers,
-            self.phases,
-        )  # fmt: skip
+    def _order(self, backend: Backend, interrupts: Interrupts) -> Order:
         spec = self.study.spec.search
         means = Means(
-            spec, self.options, self.folder, ledger, backend, self._pruner, self._population,
-            lambda: interrupts.requested,
+            spec, self.options, self._row, self.observers, self.phases, backend, self._pruner,
+            self._population, lambda: interrupts.requested,
         )  # fmt: skip
         return ORDERS[spec.order](means)
+
+    def _train_finalists(self, backend: Backend, interrupts: Interrupts) -> None:
+        """Retrains the best trials that were not retrained before."""
+        train_finalists(
+            self.study, self.prepared, self.tracker, [(self._row.row, self.folder)],
+            backend, self._population, lambda: interrupts.requested,
+        )  # fmt: skip
 
     def _finish(self, state: State) -> None:
         with self.phases.of("track"):

@@ -59,10 +59,39 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             options=("loss", "delta"),
             metrics=("r2", "rmse", "mae"),
         ),
+        "summarisation": Entry(
+            "pipeline.tasks.summarisation:Summarisation",
+            "a summary of a document, chosen from its sentences",
+            options=("text", "title", "mode", "unit", "budget"),
+            metrics=("rougeL", "rouge1", "rouge2"),
+        ),
     },
     "sharing": {
         "shared_bottom": Entry(
             "pipeline.models.shared_bottom:SharedBottom", "one trunk for all tasks, a head for each"
+        ),
+        "mmoe": Entry(
+            "pipeline.models.mmoe:MMoE",
+            "experts that all tasks share, a gate for each task",
+            options=("experts",),
+        ),
+        "cgc": Entry(
+            "pipeline.models.ple:CGC",
+            "experts of each task and of all, a gate for each task",
+            options=("task_experts", "shared_experts"),
+        ),
+        "ple": Entry(
+            "pipeline.models.ple:PLE",
+            "levels of experts of each task and of all",
+            options=("task_experts", "shared_experts", "levels"),
+        ),
+        "cross_stitch": Entry(
+            "pipeline.models.cross_stitch:CrossStitch",
+            "a trunk for each task, mixed after every layer",
+            options=("stitch",),
+        ),
+        "separate": Entry(
+            "pipeline.models.separate:Separate", "a trunk for each task, nothing shared"
         ),
     },
     "strategy": {

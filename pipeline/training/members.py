@@ -1,7 +1,7 @@
 """What goes into training and what comes out of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.models.build import Architecture
+from pipeline.study.catalogue import entry, names
 from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec
 from pipeline.tasks.base import Kind, TaskInfo
-from pipeline.tasks.registry import kind_of
 
 State = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
@@ -117,12 +117,25 @@ def architecture_of(member: Member, prepared: Prepared) -> Architecture:
         n_numeric=prepared.encoder.n_numeric,
         n_codes=prepared.encoder.n_codes,
         heads={kind.info.name: kind.width for kind in kinds_of(member, prepared)},
+        options=sharing_options(model),
     )
+
+
+def sharing_options(model: ModelSpec) -> dict[str, Any]:
+    """Returns the keys of the section that only its way of sharing reads, such as `experts`."""
+    return {option: getattr(model, option) for option in entry("sharing", model.sharing).options}
+
+
+def read_settings(model: ModelSpec) -> dict[str, Any]:
+    """Returns the section without the keys that only other ways of sharing read."""
+    entries = [entry("sharing", name) for name in names("sharing")]
+    unread = {option for other in entries for option in other.options} - {*sharing_options(model)}
+    return {key: value for key, value in asdict(model).items() if key not in unread}
 
 
 def kinds_of(member: Member, prepared: Prepared) -> list[Kind]:
     """Returns the tasks' kinds, bound to what this member's trial chose for them."""
-    return [kind_of(info).with_spec(member.tasks[info.declared]) for info in prepared.tasks]
+    return [kind.with_spec(member.tasks[kind.info.declared]) for kind in prepared.kinds()]
 
 
 def structure_of(member: Member) -> tuple[Any, ...]:
@@ -133,9 +146,9 @@ def structure_of(member: Member) -> tuple[Any, ...]:
         for name, task in member.tasks.items()
     )
     return (
-        member.stream, model.sharing, tuple(model.layers), tuple(model.head_layers),
-        model.activation, model.norm, model.embedding, train.optimizer, train.schedule,
-        train.epochs, train.batch_size, tasks,
+        member.stream, model.sharing, tuple(sharing_options(model).items()), tuple(model.layers),
+        tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
+        train.schedule, train.epochs, train.batch_size, tasks,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.models.build import Architecture, build, initialise, member_tensors
+from pipeline.models.sharing import SHARED
 
 
 class FlatState:
@@ -53,16 +54,14 @@ class FlatState:
     def segments(self) -> tuple[Tensor, list[int | None]]:
         """Returns the segment of each parameter, (P,), and the owner of each segment.
 
-        A segment is all that one task owns, or what tasks share (None), in order of appearance.
+        A segment is all that one task owns, or what tasks share (None), which comes first.
         """
-        owners: list[int | None] = []
-        parts = []
-        for name in self._names:
-            own = self.model.owners(name)
-            owners += [owner for owner in dict.fromkeys(own) if owner not in owners]
-            segments = torch.tensor([owners.index(owner) for owner in own])
-            parts.append(segments.repeat(int(np.prod(self._shapes[name])) // len(own)))
-        return torch.cat(parts), owners
+        owners = [
+            self.model.owners(name).broadcast_to(self._shapes[name]).flatten()
+            for name in self._names
+        ]
+        found, segments = torch.unique(torch.cat(owners), return_inverse=True)
+        return segments, [None if owner == SHARED else owner for owner in found.tolist()]
 
     def collect_gradient(self) -> Tensor:
         """Copies the model's gradients into one (K, P) tensor and frees them."""

@@ -1,7 +1,7 @@
 """The free order: rows are refilled, nothing is lost or doubled, whatever breaks."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,47 +47,62 @@ def two_structures(number: int) -> int:
 
 
 @dataclass
-class FakeLedger:
-    """Remembers what happens to trials; asks for members of made-up structures."""
+class FakeRow:
+    """Remembers what happens to trials; makes members of made-up structures."""
 
     make: Callable[[int], Member]
-    phases: Phases = field(default_factory=Phases)
     asked: list[int] = field(default_factory=list)
-    runs: dict[int, list[int]] = field(default_factory=dict)  # epochs of each open run
+    open: dict[int, list[int]] = field(default_factory=dict)  # epochs of each open run
     ended: dict[int, tuple[Trained, list[int]]] = field(default_factory=dict)
     told: list[int] = field(default_factory=list)
-    journal: Any = field(default_factory=lambda: SimpleNamespace(asked=list))
+    noted: int = 0
 
-    def ask(self, numbers: Iterable[int]) -> list[Member]:
+    @property
+    def journal(self) -> Any:
+        return SimpleNamespace(asked=list)
+
+    @property
+    def folder(self) -> Any:
+        return SimpleNamespace(trials=list, extend=lambda stop: setattr(self, "noted", stop))
+
+    @property
+    def runs(self) -> Any:
+        return SimpleNamespace(start=self._start, discard=self._discard, epochs=self._epochs)
+
+    def ask_trials(self, numbers: Iterable[int]) -> dict[int, Any]:
         numbers = list(numbers)
+        assert all(number < self.noted for number in numbers)
         self.asked += numbers
-        return [self.make(number) for number in numbers]
+        return {number: {} for number in numbers}
 
-    def announce(self, members: Sequence[Member]) -> None:
-        pass
+    def members(self, params: Mapping[int, Any]) -> list[Member]:
+        return [self.make(number) for number in params]
 
-    def open_runs(self, members: Sequence[Member]) -> None:
-        for member in members:
-            assert member.number not in self.runs
-            self.runs[member.number] = []
-
-    def again(self, members: Sequence[Member]) -> None:
-        for member in members:
-            self.runs[member.number] = []
-
-    def epochs(self, results: Sequence[EpochResult]) -> None:
-        for result in results:
-            self.runs[result.number].append(result.epoch)
-
-    def end(self, members: Sequence[Member], trained: Sequence[Trained], save: Any) -> list[int]:
+    def keep_each(
+        self, members: Sequence[Member], trained: Sequence[Trained], params: Mapping[int, Any]
+    ) -> list[Any]:
         for member, one in zip(members, trained, strict=True):
             assert member.number == one.number
+            assert one.number in params
             assert one.number not in self.ended
-            self.ended[one.number] = (one, self.runs.pop(one.number))
-        return [one.number for one in trained]
+            self.ended[one.number] = (one, self.open.pop(one.number))
+        return [SimpleNamespace(number=one.number) for one in trained]
 
-    def tell(self, trials: Sequence[Any], known: bool = False) -> None:
-        self.told += trials
+    def tell(self, trials: Sequence[Any]) -> None:
+        self.told += [trial.number for trial in trials]
+
+    def _start(self, members: Sequence[Member], params: Mapping[int, Any]) -> None:
+        for member in members:
+            assert member.number not in self.open
+            self.open[member.number] = []
+
+    def _discard(self, members: Sequence[Member]) -> None:
+        for member in members:
+            del self.open[member.number]
+
+    def _epochs(self, results: Sequence[EpochResult]) -> None:
+        for result in results:
+            self.open[result.number].append(result.epoch)
 
 
 class Run:
@@ -103,18 +118,17 @@ class Run:
         backend: FakeBackend | None = None,
     ) -> None:
         self.backend = backend or FakeBackend(order, epochs_of, trouble)
-        self.ledger = FakeLedger(members)
-        folder = SimpleNamespace(trials=list, extend=lambda stop: None, append_outcomes=None)
+        self.row = FakeRow(members)
         spec = small_study(search__cohort=ROWS).spec.search
         means: Any = Means(
-            spec, SearchOptions(N_TRIALS), folder, self.ledger, self.backend, pruner,
+            spec, SearchOptions(N_TRIALS), self.row, (), Phases(), self.backend, pruner,
             POPULATION, stopping,
         )  # fmt: skip
         FreeOrder(means).search()
 
     @property
     def trained(self) -> dict[int, Trained]:
-        return {number: one for number, (one, _) in self.ledger.ended.items()}
+        return {number: one for number, (one, _) in self.row.ended.items()}
 
 
 @pytest.fixture(scope="module")
@@ -135,10 +149,10 @@ def maker(study: Study, prepared: Prepared) -> Callable[[Callable[[int], int]], 
 
 def check_run(run: Run) -> None:
     """Each trial was asked, ended and told once, in one run with each of its epochs once."""
-    assert run.ledger.asked == list(range(N_TRIALS))
-    assert sorted(run.trained) == sorted(run.ledger.told) == list(range(N_TRIALS))
-    assert run.ledger.runs == {}
-    for trained, seen in run.ledger.ended.values():
+    assert run.row.asked == list(range(N_TRIALS))
+    assert sorted(run.trained) == sorted(run.row.told) == list(range(N_TRIALS))
+    assert run.row.open == {}
+    for trained, seen in run.row.ended.values():
         if trained.state != "failed":
             assert seen == list(range(1, trained.epochs + 1))
 

@@ -100,6 +100,12 @@ def only(prepared: Prepared, *names: str) -> Prepared:
     return replace(prepared, tasks=tuple(t for t in prepared.tasks if t.name in names))
 
 
+def with_train(prepared: Prepared, **changes: object) -> Prepared:
+    """Returns the data with train rows of which some fields are others."""
+    parts = {**prepared.parts, "train": replace(prepared.parts["train"], **changes)}
+    return replace(prepared, parts=parts)
+
+
 def member(number: int = 0, **values: Any) -> Member:
     """Makes a member; values go to the section that has them.
 
