@@ -154,6 +154,11 @@ def _name_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
         for key, name in _possible(spec, tree, section, role):
             if name not in names(role):
                 yield Fault(key, "is unknown", str(name), near_miss(str(name), names(role)))
+                continue
+            entry = CATALOGUE[role][name]
+            if missing := entry.missing():
+                rule = f"needs {' and '.join(missing)}, not installed here"
+                yield Fault(key, rule, name, f"Install with `{entry.remedy}`.")
 
 
 def _model_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
@@ -179,10 +184,12 @@ def _weight_faults(
     spec: StudySpec, tree: Mapping[str, Any], tasks: Sequence[str]
 ) -> Iterable[Fault]:
     weights, given = spec.weights, tree.get("weights", {})
-    entry = CATALOGUE["strategy"].get(weights.strategy)
-    unread = set(given) - {"strategy", *entry.options} if entry else set()
+    strategies = [name for _, name in _possible(spec, tree, "weights", "strategy")]
+    known = [CATALOGUE["strategy"][name] for name in strategies if name in names("strategy")]
+    read = {option for entry in known for option in entry.options}
+    unread = set(given) - {"strategy", *read} if len(known) == len(strategies) else set()
     for option in sorted(unread):
-        rule = f"is not read by `{weights.strategy}`"
+        rule = f"is not read by `{'`, `'.join(strategies)}`"
         yield Fault(f"weights.{option}", rule, str(given[option]), "Leave it out.")
     if not weights.values:
         return

@@ -11,7 +11,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.models.build import Architecture
 from pipeline.study.catalogue import entry, names
-from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec
+from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec, WeightsSpec
 from pipeline.tasks.base import Kind, TaskInfo
 
 State = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
@@ -29,7 +29,9 @@ class Member:
         model: Section of the study, with this trial's values.
         train: Likewise.
         tasks: Likewise, by declared name.
-        weights: Loss weight of each prepared task, in order.
+        weights: Loss weight of each prepared task, in order; 0 for a task that it does not train.
+            Of those above 0 only the strategies `fixed` and `equal` read the size.
+        weighting: Section of the study, with this trial's values: how losses are put together.
     """
 
     number: int
@@ -39,6 +41,7 @@ class Member:
     train: TrainSpec
     tasks: Mapping[str, TaskSpec]
     weights: tuple[float, ...]
+    weighting: WeightsSpec = field(default_factory=WeightsSpec)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class EpochResult:
         valid: Primary metric of each task on valid, in its own units.
         score: Mean score on valid of the tasks with non-zero weight.
         last: The member ended by itself (epochs or patience used up, or diverged).
+        weights: Mean weight of each task over the epoch's steps that trained it, where the
+            strategy moves weights; else empty.
     """
 
     number: int
@@ -60,6 +65,7 @@ class EpochResult:
     valid: Mapping[str, float]
     score: float
     last: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,7 @@ def structure_of(member: Member) -> tuple[Any, ...]:
         member.stream, model.sharing, tuple(sharing_options(model).items()), tuple(model.layers),
         tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
         train.schedule, train.epochs, train.batch_size, tasks,
+        member.weighting.strategy,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,18 @@ class FlatState:
         found, segments = torch.unique(torch.cat(owners), return_inverse=True)
         return segments, [None if owner == SHARED else owner for owner in found.tolist()]
 
+    @property
+    def tensors(self) -> list[nn.Parameter]:
+        """The model's parameters, (K, ...) each, in the order of the columns."""
+        return self._own
+
+    @cached_property
+    def shared(self) -> Tensor:
+        """Which columns belong to what tasks share: (P,) bool."""
+        segments, owners = self.segments()
+        common = [segment for segment, owner in enumerate(owners) if owner is None]
+        return torch.isin(segments, torch.tensor(common, dtype=segments.dtype))
+
     def collect_gradient(self) -> Tensor:
         """Copies the model's gradients into one (K, P) tensor and frees them."""
         flat = [
@@ -79,6 +92,15 @@ class FlatState:
         statistics = [self._buffer(name)[index] for name in self._extra]
         self.parameters = self.parameters[index].clone()
         self._rebind(statistics)
+
+    def statistics(self) -> list[Tensor]:
+        """Returns copies of the running statistics."""
+        return [self._buffer(name).clone() for name in self._extra]
+
+    def restore_statistics(self, statistics: Sequence[Tensor]) -> None:
+        """Puts copies of the running statistics back."""
+        for name, values in zip(self._extra, statistics, strict=True):
+            self._buffer(name).copy_(values)
 
     def _rebind(self, statistics: Sequence[Tensor]) -> None:
         """Makes the model one of the present members."""
