@@ -58,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
                                  help="launch or resume a study's search")  # fmt: skip
     search.add_argument("--trials", type=_positive, help="total of finished trials at the end")
     search.add_argument("--timeout", type=_duration, metavar="TIME",
-                        help="90s, 10m, 2h: after this no further cohort starts")  # fmt: skip
+                        help="90s, 10m, 2h: after this nothing further starts")  # fmt: skip
     search.add_argument("--workers", type=_positive,
                         help="local processes (one a core); changes no result")  # fmt: skip
     search.add_argument("--fresh", action="store_true",

@@ -199,6 +199,10 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         "hyperband": Entry(
             "pipeline.driver.pruners:Hyperband", "brackets of successive halving"
         ),
+        "halving": Entry(
+            "pipeline.driver.pruners:Halving",
+            "successive halving in one bracket; asynchronous in the free order",
+        ),
         "none": Entry("pipeline.driver.pruners:Never", "every trial runs to its end"),
     },
     "builtin": {

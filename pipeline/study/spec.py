@@ -335,8 +335,11 @@ class SearchSpec:
         sampler: Any of Optuna's samplers, such as `tpe`, `random`, `cmaes`, `GPSampler`.
         pruner: A catalogue name.
         keep: Best trials whose models are kept.
-        cohort: Consecutive trials asked together: larger fills more hardware, smaller lets the
-            sampler see more before it answers.
+        order: `fixed` asks cohort after cohort: parameters depend on neither time nor hardware.
+            `free` gives a row that a trial leaves to the next one at once, quicker where many end
+            early (`pruner: halving`); but repeating a study gives other trials.
+        cohort: Consecutive trials asked together (free order: that train at once): larger fills
+            more hardware, smaller lets the sampler see more before it answers.
         finalists: Retraining of the best trials over fresh seeds and replicates: the configuration
             with the best mean valid score is chosen, its seed with the median valid score is
             shipped. Null ships the best trial itself, and leaves verdicts unclear.
@@ -351,6 +354,7 @@ class SearchSpec:
     sampler: str = "tpe"
     pruner: str = "median"
     keep: Annotated[int, Field(ge=1, le=100)] = 3
+    order: Literal["fixed", "free"] = "fixed"
     cohort: Count = 16
     finalists: FinalistsSpec | None = field(default_factory=FinalistsSpec)
     population: Count | Literal["auto"] = "auto"

@@ -91,7 +91,9 @@ class Trained:
         parameters: Name to array, without the member axis; empty unless complete.
         tasks: The tasks as this member decodes them (tuned thresholds).
         n_parameters: Numbers in `parameters`, counted whether or not they are kept.
-        seconds: From the start of its population to its end.
+        seconds: From its start to its end.
+        first_epoch: Epoch of its population in which it began, from 1: decides the batch order
+            and the noise of its epochs.
     """
 
     number: int
@@ -105,6 +107,7 @@ class Trained:
     tasks: tuple[TaskInfo, ...]
     n_parameters: int
     seconds: float
+    first_epoch: int = 1
 
 
 def architecture_of(member: Member, prepared: Prepared) -> Architecture:
