@@ -2,53 +2,17 @@
 
 The sections are frozen dataclasses that pydantic validates. Here every value is a value: where the
 file has a range, the section holds the range's centre (see `loading`), or, inside a trial, the
-value that the trial chose (`Study.at`). `Searchable` marks the keys where a range may stand.
+value that the trial chose (`Study.at`). `SEARCHABLE` marks the keys where a range may stand.
 """
 
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
-
-class _Searchable:
-    """Marks a key that may hold a range in place of a value."""
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema), RANGE_SCHEMA]}
-
-
-RANGE_SCHEMA: JsonSchemaValue = {
-    "description": "A range that the study searches.",
-    "oneOf": [
-        {
-            "type": "object",
-            "properties": {
-                "low": {"type": "number"},
-                "high": {"type": "number"},
-                "log": {"type": "boolean", "default": False},
-                "step": {"type": "number", "exclusiveMinimum": 0},
-            },
-            "required": ["low", "high"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {"choices": {"type": "array", "minItems": 1}},
-            "required": ["choices"],
-            "additionalProperties": False,
-        },
-    ],
-}
-
-
-SEARCHABLE = _Searchable()
+from pipeline.study.searchable import SEARCHABLE
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -292,6 +256,9 @@ class TrainSpec:
         batch_size: Rows a step; `gd` takes all.
         patience: Epochs without a better valid score before a member stops; null for never. The
             best epoch's parameters are kept either way.
+        diagnostics: Look now and then at the gradients of the tasks: their lengths, and the
+            cosine of each pair. On by default, since looks are so rare that they cost at most 3 %
+            of the training; a short training of many tasks has none.
     """
 
     optimizer: Annotated[str, SEARCHABLE] = "adamw"
@@ -308,6 +275,7 @@ class TrainSpec:
     epochs: Annotated[Count, SEARCHABLE] = 30
     batch_size: Annotated[Count, SEARCHABLE] = 256
     patience: Annotated[Count | None, SEARCHABLE] = 5
+    diagnostics: bool = True
 
 
 @dataclass(frozen=True, config=_STRICT)

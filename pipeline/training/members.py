@@ -13,6 +13,7 @@ from pipeline.models.build import Architecture
 from pipeline.study.catalogue import entry, names
 from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec, WeightsSpec
 from pipeline.tasks.base import Kind, TaskInfo
+from pipeline.training.diagnostics import Gradients
 
 State = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
@@ -57,6 +58,7 @@ class EpochResult:
         last: The member ended by itself (epochs or patience used up, or diverged).
         weights: Mean weight of each task over the epoch's steps that trained it, where the
             strategy moves weights; else empty.
+        gradients: How the tasks' gradients lie to each other; None where nobody looked.
     """
 
     number: int
@@ -66,6 +68,7 @@ class EpochResult:
     score: float
     last: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
+    gradients: Gradients | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Trained:
         seconds: From its start to its end.
         first_epoch: Epoch of its population in which it began, from 1: decides the batch order
             and the noise of its epochs.
+        cosines: Task to later task to the mean cosine of their gradients; empty without looks.
     """
 
     number: int
@@ -108,6 +112,7 @@ class Trained:
     n_parameters: int
     seconds: float
     first_epoch: int = 1
+    cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def architecture_of(member: Member, prepared: Prepared) -> Architecture:
@@ -154,8 +159,7 @@ def structure_of(member: Member) -> tuple[Any, ...]:
     return (
         member.stream, model.sharing, tuple(sharing_options(model).items()), tuple(model.layers),
         tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
-        train.schedule, train.epochs, train.batch_size, tasks,
-        member.weighting.strategy,
+        train.schedule, train.epochs, train.batch_size, tasks, member.weighting.strategy,
     )  # fmt: skip
 
 

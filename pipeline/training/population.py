@@ -24,6 +24,7 @@ from pipeline.training.augmentation import (
 )
 from pipeline.training.backward import WeightSums, balanced_gradient, weighted_gradient
 from pipeline.training.devices import CPU
+from pipeline.training.gradients import shared_gramian
 from pipeline.training.losses import TaskLosses
 from pipeline.training.members import Member, architecture_of, kinds_of, structure_of
 from pipeline.training.optimizers import Optimizer, Rates
@@ -188,6 +189,18 @@ class Population:
     def mean_weights(self) -> Tensor | None:
         """Returns the (K, T) mean weights of the last epoch's steps; None where none move."""
         return self._weighed.mean() if self.weighting.moves else None
+
+    def gramian(self) -> Tensor:
+        """Looks at the gradients of the tasks on one batch of train rows, the epoch's own.
+
+        Returns:
+            (K, T, T) inner products of the gradients with respect to what tasks share.
+        """
+        rows = self.streams.permutation("diagnostics", self.rows.n_rows)[: self.batch_size]
+        numeric, codes, targets = next(self.rows.batches(rows, self.batch_size))
+        return shared_gramian(
+            self.state, lambda out: self._losses(out, targets, None, None)[0], numeric, codes
+        )
 
     def steps_of_epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None, int]]:
         """Trains an epoch batch by batch; see `train_epoch`, which counts it.

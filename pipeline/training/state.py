@@ -86,6 +86,14 @@ class FlatState:
         common = [segment for segment, owner in enumerate(owners) if owner is None]
         return torch.isin(segments, segments.new_tensor(common))
 
+    @property
+    def sharing_tensors(self) -> tuple[list[nn.Parameter], Tensor]:
+        """The parameters of which tasks share something, and which of their columns they share."""
+        parts = torch.split(self.shared, [own[0].numel() for own in self._own])
+        found = [(own, part) for own, part in zip(self._own, parts, strict=True) if part.any()]
+        columns = [part for _, part in found]
+        return [own for own, _ in found], torch.cat(columns) if columns else self.shared[:0]
+
     def collect_gradient(self) -> Tensor:
         """Copies the model's gradients into one (K, P) tensor and frees them."""
         flat = [
