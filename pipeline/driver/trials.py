@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite, nan
 from typing import Any
@@ -32,6 +32,7 @@ def make_member(
     params: Params,
     seed: int | None = None,
     weights: Sequence[float] | None = None,
+    replicate: int = 0,
 ) -> Member:
     """Makes the member that trains one choice of values.
 
@@ -42,12 +43,13 @@ def make_member(
         params: Scalars by dotted path; centres where one is missing.
         seed: Of its initial parameters; the trial's own by default.
         weights: Loss weights in place of the trial's own.
+        replicate: Of batch order and noise; 0 is common to all trials of the search.
     """
     spec = study.at({**study.centre(), **params})
     return Member(
         number=number,
         seed=initial_seed(study, number) if seed is None else seed,
-        stream=derive_seed(study.spec.seed, 0, "stream"),  # replicate 0: common to all trials
+        stream=derive_seed(study.spec.seed, replicate, "stream"),
         model=spec.model,
         train=spec.train,
         tasks=spec.tasks,
@@ -92,21 +94,36 @@ def weights_of(member: Member, prepared: Prepared) -> dict[str, float]:
     return dict(zip(names, member.weights, strict=True))
 
 
-def epoch_metrics(result: EpochResult, prepared: Prepared) -> dict[str, float]:
-    """Returns what is tracked of an epoch: train losses, primary valid metrics, the score."""
-    losses = {metric_name("train", task, "loss"): v for task, v in result.losses.items()}
+def epoch_metrics(
+    result: EpochResult, prepared: Prepared, tasks: Collection[str]
+) -> dict[str, float]:
+    """Returns what is tracked of an epoch: train losses, primary valid metrics, the score.
+
+    Args:
+        result: What a member did.
+        prepared: The data.
+        tasks: Those that count: others are left out.
+    """
+    losses = {metric_name("train", task, "loss"): value
+              for task, value in result.losses.items() if task in tasks}  # fmt: skip
     valid = {
         metric_name("valid", task.name, task.metric): result.valid[task.name]
         for task in prepared.tasks
-        if task.name in result.valid
+        if task.name in result.valid and task.name in tasks
     }
     score = {"score": result.score} if result.score == result.score else {}
     return {**losses, **valid, **score}
 
 
-def epoch_record(result: EpochResult, prepared: Prepared, timestamp_ms: int) -> EpochRecord:
-    """Returns what is kept of an epoch."""
-    metrics = epoch_metrics(result, prepared)
+def epoch_record(
+    result: EpochResult,
+    prepared: Prepared,
+    timestamp_ms: int,
+    tasks: Collection[str] | None = None,
+) -> EpochRecord:
+    """Returns what is kept of an epoch, of all tasks by default."""
+    counted = [task.name for task in prepared.tasks] if tasks is None else tasks
+    metrics = epoch_metrics(result, prepared, counted)
     plain = {name: value if isfinite(value) else None for name, value in metrics.items()}
     return EpochRecord(result.epoch, timestamp_ms, plain)
 

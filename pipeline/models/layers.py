@@ -189,7 +189,7 @@ def dropout(x: Tensor, chance: Tensor | None, noise: Noise, site: str) -> Tensor
     return x * _scaled_mask(_uniform(x, noise, site), _kept(chance, x))
 
 
-FUSED_NUMBERS = 2**14
+FUSED_NUMBERS = 2**17
 """From this size on one pass less over memory is worth more than a function call in Python."""
 
 

@@ -59,6 +59,12 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             options=("loss", "delta"),
             metrics=("r2", "rmse", "mae"),
         ),
+        "summarisation": Entry(
+            "pipeline.tasks.summarisation:Summarisation",
+            "a summary of a document, chosen from its sentences",
+            options=("text", "title", "mode", "unit", "budget"),
+            metrics=("rougeL", "rouge1", "rouge2"),
+        ),
     },
     "sharing": {
         "shared_bottom": Entry(

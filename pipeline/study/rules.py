@@ -87,9 +87,28 @@ def _kind_faults(key: str, task: TaskSpec, given: Mapping[str, Any]) -> Iterable
                     "Only `multilabel` takes a list of 0/1 columns.")  # fmt: skip
     if several and len(set(task.target)) < len(task.target):
         yield Fault(f"{key}.target", "must not repeat a column", str(task.target))
+    if task.kind == "summarisation":
+        yield from _summary_faults(key, task)
     if task.kind == "multilabel" and several == (task.separator is not None):
         yield Fault(f"{key}.target", "must be a list of 0/1 columns, or one column and `separator`",
                     str(task.target))  # fmt: skip
+
+
+def _summary_faults(key: str, task: TaskSpec) -> Iterable[Fault]:
+    if task.text is None:
+        yield Fault(f"{key}.text", "is missing: the column of the documents to summarise")
+    if task.per is not None:
+        yield Fault(f"{key}.per", "is not read by `summarisation`", task.per, "Leave it out.")
+    columns = {"text": task.text, "title": task.title}
+    for name, column in columns.items():
+        if column is not None and column == task.target:
+            rule = "must not be the column of the references, which are what is learned"
+            yield Fault(f"{key}.{name}", rule, column)
+    if task.budget is not None:
+        given = {name: value for name, value in vars(task.budget).items() if value}
+        if len(given) != 1:
+            rule = "must have one of `sentences`, `words`, `share` and `reference: true`"
+            yield Fault(f"{key}.budget", rule, ", ".join(given) or "none")
 
 
 def _promote_faults(spec: StudySpec) -> Iterable[Fault]:

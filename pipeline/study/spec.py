@@ -118,6 +118,24 @@ class SourceSpec:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class BudgetSpec:
+    """How much of a document an extractive summary takes; one of the keys.
+
+    Attributes:
+        sentences: Sentences, or clauses with `unit: clause`.
+        words: Most words; for Chinese, characters.
+        share: Most of the document's words, as a share of them.
+        reference: About as many words as the reference has, to compare at equal length; a served
+            model, which has no reference, takes the mean share that references have on train.
+    """
+
+    sentences: Count | None = None
+    words: Count | None = None
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    reference: bool = False
+
+
+@dataclass(frozen=True, config=_STRICT)
 class TaskSpec:
     """One target to learn.
 
@@ -134,6 +152,13 @@ class TaskSpec:
         class_weights: Weight of each label in the loss: `balanced`, or label to weight.
         loss: Loss of a regression.
         delta: Where the Huber loss turns linear, in standard deviations of the target.
+        text: Column of the documents to summarise. `target` is then the column of their
+            references: a text, or a list of texts of which the nearest counts.
+        title: Column of the documents' titles, where they are known when predicting.
+        mode: `extractive` chooses sentences of the document.
+        unit: What is chosen: `sentence` by default, or `clause` (parts between commas), which
+            suits titles.
+        budget: How much is chosen; by default the mean share that references have on train.
     """
 
     kind: str
@@ -147,6 +172,11 @@ class TaskSpec:
     class_weights: Literal["balanced"] | dict[Label, Positive] | None = None
     loss: Annotated[Literal["squared", "absolute", "huber"], SEARCHABLE] = "squared"
     delta: Annotated[Positive, SEARCHABLE] = 1.0
+    text: str | None = None
+    title: str | None = None
+    mode: Literal["extractive"] | None = None
+    unit: Literal["sentence", "clause"] | None = None
+    budget: BudgetSpec | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -269,6 +299,21 @@ class TrainSpec:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class FinalistsSpec:
+    """The best trials once more, under fresh luck: what is shipped must not be a lucky seed.
+
+    Attributes:
+        k: Best trials (by valid) that are retrained; three leave room for a best one that was
+            lucky.
+        seeds: Fresh seeds of each. Five tell the luck of training from the merit of a
+            configuration; verdicts need at least two.
+    """
+
+    k: Annotated[int, Field(ge=1, le=20)] = 3
+    seeds: Annotated[int, Field(ge=1, le=50)] = 5
+
+
+@dataclass(frozen=True, config=_STRICT)
 class SearchSpec:
     """How a study searches.
 
@@ -280,6 +325,9 @@ class SearchSpec:
         keep: Best trials whose models are kept.
         cohort: Consecutive trials asked together: larger fills more hardware, smaller lets the
             sampler see more before it answers.
+        finalists: Retraining of the best trials over fresh seeds and replicates: the configuration
+            with the best mean valid score is chosen, its seed with the median valid score is
+            shipped. Null ships the best trial itself, and leaves verdicts unclear.
         population: Most members trained as one array. `auto` measures for a moment, before the
             first trial, which size trains a cohort fastest with the workers at hand; the size is
             kept in the study's record, because arrays of one size give the same result on any
@@ -292,6 +340,7 @@ class SearchSpec:
     pruner: str = "median"
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     cohort: Count = 16
+    finalists: FinalistsSpec | None = field(default_factory=FinalistsSpec)
     population: Count | Literal["auto"] = "auto"
 
 

@@ -13,7 +13,6 @@ from pipeline.models.build import Architecture
 from pipeline.study.catalogue import entry, names
 from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec
 from pipeline.tasks.base import Kind, TaskInfo
-from pipeline.tasks.registry import kind_of
 
 State = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
@@ -133,7 +132,7 @@ def read_settings(model: ModelSpec) -> dict[str, Any]:
 
 def kinds_of(member: Member, prepared: Prepared) -> list[Kind]:
     """Returns the tasks' kinds, bound to what this member's trial chose for them."""
-    return [kind_of(info).with_spec(member.tasks[info.declared]) for info in prepared.tasks]
+    return [kind.with_spec(member.tasks[kind.info.declared]) for kind in prepared.kinds()]
 
 
 def structure_of(member: Member) -> tuple[Any, ...]:

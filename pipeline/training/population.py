@@ -81,6 +81,7 @@ class Population:
         self.weighting: Weighting = Fixed(self.weights)
         self.epochs = torch.zeros(len(members), dtype=torch.int64)
         self.first_losses = torch.full_like(self.weights, float("nan"))
+        self._fresh = True  # some member has not trained its first batch
 
     def _check(self, members: Sequence[Member]) -> None:
         if any(structure_of(member) != self._structure for member in members):
@@ -138,6 +139,7 @@ class Population:
         self.epochs = torch.cat([self.epochs, self.epochs.new_zeros(len(members))])
         unknown = torch.full_like(fresh, float("nan"))
         self.first_losses = torch.cat([self.first_losses, unknown])
+        self._fresh = True
 
     def train_epoch(self, epoch: int) -> Tensor:
         """Trains one pass over the rows.
@@ -213,8 +215,9 @@ class Population:
 
     def _note_first(self, losses: Tensor) -> None:
         """Keeps the losses of each member's first batch."""
-        if bool(self.first_losses[:, 0].isnan().any()):
+        if self._fresh:
             self.first_losses = torch.where(self.first_losses.isnan(), losses, self.first_losses)
+            self._fresh = False
 
     def _active(self, labelled: Tensor | None) -> Tensor | None:
         """Returns the (K, S) segments that this step moves; None where all do."""
