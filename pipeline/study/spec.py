@@ -23,6 +23,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Label = bool | int | float | str
+Options = dict[str, Annotated[Any, SEARCHABLE]]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -104,10 +105,11 @@ class TaskSpec:
     """One target to learn.
 
     Attributes:
-        kind: What the target is; a catalogue name.
+        kind: What the target is; a catalogue name, or `module:Name` of your own code.
         target: Column of the labels; several 0/1 columns for `multilabel`.
         source: The task's source; implied where the study has one.
-        metric: Primary metric; the kind's first where it is not given.
+        metric: Primary metric; the kind's first where it is not given. It may be `module:Name`
+            of your own code.
         per: Column of which each value makes a task of its own.
         positive: The label of a binary task that counts as 1; the rarer one where not given.
         separator: What stands between the labels of a one-column multilabel target.
@@ -123,6 +125,7 @@ class TaskSpec:
         unit: What is chosen: `sentence` by default, or `clause` (parts between commas), which
             suits titles.
         budget: How much is chosen; by default the mean share that references have on train.
+        options: What a kind of your own reads, by names of its own choice.
     """
 
     kind: str
@@ -141,6 +144,7 @@ class TaskSpec:
     mode: Literal["extractive"] | None = None
     unit: Literal["sentence", "clause"] | None = None
     budget: BudgetSpec | None = None
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -148,7 +152,7 @@ class ModelSpec:
     """The network.
 
     Attributes:
-        sharing: How tasks share; a catalogue name.
+        sharing: How tasks share; a catalogue name, or `module:Name` of your own code.
         layers: Width of each layer of the trunk.
         activation: Non-linearity after each layer.
         norm: Normalisation before each non-linearity.
@@ -168,6 +172,7 @@ class ModelSpec:
             sharing is equally deep. Two, the least that is not `cgc`.
         stitch: Of `cross_stitch`, what a task reads of its own activation at the start; the other
             tasks share the rest. 0.9, the paper's best; 1 starts as `separate`.
+        options: What a sharing of your own reads, by names of its own choice.
     """
 
     sharing: Annotated[str, SEARCHABLE] = "shared_bottom"
@@ -186,6 +191,7 @@ class ModelSpec:
     shared_experts: Annotated[Count, SEARCHABLE] = 2
     levels: Annotated[Count, SEARCHABLE] = 2
     stitch: Annotated[float, Field(ge=0, le=1), SEARCHABLE] = 0.9
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
