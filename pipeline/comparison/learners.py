@@ -25,6 +25,7 @@ from pipeline.evaluation.evaluate import only
 from pipeline.study.loading import Study
 from pipeline.study.seeds import derive_seed
 from pipeline.study.spec import Params
+from pipeline.tasks.registry import kind_of
 from pipeline.tracking.records import TrialEnd, TrialStart, now_ms
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.members import Member, Trained, architecture_of, arrays_of
@@ -60,7 +61,10 @@ class Learned:
 
     Attributes:
         learner: The learner.
-        scores: Valid score of each of its tasks, in their order.
+        scores: Valid score of each of its tasks, in their order, each at the task's best epoch.
+            Were all read at the epoch that the model keeps, a task alone would have chosen that
+            epoch for itself, and a task in a group would not: sharing would look worse than it
+            is on rows that chose nothing.
         epochs: Epochs trained.
         run_id: Of its MLflow run.
     """
@@ -97,6 +101,7 @@ class Learners:
         self._prepared = prepared
         self._params = params
         self._tracker = tracker
+        self._primary = {info.name: kind_of(info).primary for info in prepared.tasks}
         every = tuple(range(len(prepared.tasks)))
         setting = asdict(self.member(0, Learner(every, 1)))
         self.key = digest(prepared.prepared_digest, json.dumps(setting, sort_keys=True))
@@ -146,8 +151,7 @@ class Learners:
             parameters = {name: arrays[name] for name in arrays.files}
         shape = architecture_of(self.member(0, learner), self._prepared)
         found = predict_member(shape, parameters, self._prepared.parts[part])
-        names = [self._prepared.tasks[task].name for task in learner.tasks]
-        return {name: found[name] for name in names}
+        return {name: found[name] for name in self._names(learner)}
 
     def start(self, array: Sequence[tuple[Learner, Member]]) -> dict[int, str]:
         """Opens the runs of an array."""
@@ -157,9 +161,20 @@ class Learners:
         self,
         array: Sequence[tuple[Learner, Member]],
         trained: Sequence[Trained],
+        best: Mapping[int, Mapping[str, float]],
         run_ids: dict[int, str],
     ) -> None:
-        """Keeps how an array ended: models first, then the scores that make them count."""
+        """Keeps how an array ended: models first, then the scores that make them count.
+
+        Args:
+            array: Its learners with their members.
+            trained: How each ended.
+            best: Task to best valid score of each member, by number.
+            run_ids: Likewise.
+
+        Raises:
+            TrainingError: One did not complete.
+        """
         entries: list[dict[str, Any]] = []
         for (learner, member), result in zip(array, trained, strict=True):
             if result.state != "complete" or result.evaluation is None:
@@ -170,12 +185,11 @@ class Learners:
                     f"trial, or the centre: {result.reason}. Narrow the range of `train.lr`."
                 )
             self._save_model(learner, result)
-            scores = [*result.evaluation.scores.values()]
             entries.append(
                 {
                     "tasks": learner.tasks,
                     "replicate": learner.replicate,
-                    "scores": [scores[task] for task in learner.tasks],
+                    "scores": [best[member.number][task] for task in self._names(learner)],
                     "epochs": result.epochs,
                     "run_id": run_ids[member.number],
                     "metrics": self._metrics(learner, result),
@@ -211,6 +225,10 @@ class Learners:
         lost = [run.run_id for run in runs if run.run_id not in kept and run.state != "diverged"]
         self._tracker.discard(lost)
 
+    def score(self, task: str, value: float) -> float:
+        """Returns a task's primary metric as a score, higher being better."""
+        return float(self._primary[task].score(np.array(value)))
+
     def interrupt(self, run_ids: Sequence[str], reason: str) -> None:
         """Ends runs of arrays that did not end; they are trained again."""
         for run_id in run_ids:
@@ -218,9 +236,12 @@ class Learners:
 
     def name(self, learner: Learner) -> str:
         """Returns the learner's name for people."""
-        tasks = " + ".join(self._prepared.tasks[task].name for task in learner.tasks)
+        tasks = " + ".join(self._names(learner))
         tasks = "all tasks" if self._row(learner) == "group-all" else tasks
         return f"{tasks}, seed {learner.replicate}"
+
+    def _names(self, learner: Learner) -> list[str]:
+        return [self._prepared.tasks[task].name for task in learner.tasks]
 
     def _row(self, learner: Learner) -> str:
         n_tasks = len(learner.tasks)
@@ -229,7 +250,7 @@ class Learners:
         return {1: "group-alone", 2: "pair"}.get(n_tasks, "group")
 
     def _start(self, learner: Learner, member: Member) -> TrialStart:
-        names = ",".join(self._prepared.tasks[task].name for task in learner.tasks)
+        names = ",".join(self._names(learner))
         start = start_of(
             member, self._prepared, self._params, self.name(learner), self._row(learner)
         )
@@ -239,8 +260,7 @@ class Learners:
     def _metrics(self, learner: Learner, result: Trained) -> dict[str, float]:
         """Returns the valid metrics of the learner's own tasks."""
         assert result.evaluation is not None  # it is complete
-        names = [self._prepared.tasks[task].name for task in learner.tasks]
-        own = only(result.evaluation, names)
+        own = only(result.evaluation, self._names(learner))
         return {**evaluation_metrics(own), "score": own.mean}
 
     def _kept(self, array: Sequence[tuple[Learner, Member]]) -> Iterator[Learned]:
@@ -279,6 +299,7 @@ class _Queue:
         self._running: dict[int, list[tuple[Learner, Member]]] = {}
         self._run_ids: dict[int, dict[int, str]] = {}
         self._lives: dict[int, int] = {}
+        self._best: dict[int, dict[int, dict[str, float]]] = {}
         self._next = 0
 
     def run(self) -> None:
@@ -289,10 +310,12 @@ class _Queue:
                 if self._stopping():
                     raise Interrupted("The grouping was stopped; ended arrays are kept.")
                 if isinstance(event, EpochDone):
+                    self._note_best(event)
                     self._backend.answer(event.array, {})
                 elif isinstance(event, ArrayDone):
                     array = self._running.pop(event.array)
-                    self._learners.keep(array, event.trained, self._run_ids.pop(event.array))
+                    best, run_ids = self._best.pop(event.array), self._run_ids.pop(event.array)
+                    self._learners.keep(array, event.trained, best, run_ids)
                 elif isinstance(event, ArrayFailed):
                     raise TrainingError(f"An array of the grouping failed:\n{event.traceback}")
                 elif isinstance(event, ArrayLost):
@@ -311,7 +334,16 @@ class _Queue:
         number, self._next = self._next, self._next + 1
         self._backend.submit({number: [member for _, member in array]})
         self._running[number], self._lives[number] = array, lives
+        self._best[number] = {member.number: {} for _, member in array}
         self._run_ids[number] = self._learners.start(array)
+
+    def _note_best(self, event: EpochDone) -> None:
+        """Keeps each task's best score so far; a diverged member has none in its last epoch."""
+        for result in event.results:
+            best = self._best[event.array][result.number]
+            for task, value in result.valid.items():
+                score = self._learners.score(task, value)
+                best[task] = max(score, best.get(task, score))
 
     def _again(self, lost: ArrayLost) -> None:
         array = self._running.pop(lost.array)

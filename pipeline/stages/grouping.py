@@ -78,9 +78,6 @@ def group(
     model for all and one model each are then trained under the same seeds: valid recommends one
     of the three, and all are read on test.
 
-    A model keeps the epoch with the best mean score of its own tasks. What a task loses because
-    its partner is best at another epoch counts as transfer: it is a price of sharing.
-
     Args:
         study: The study, searched before or not.
         budget: Most models to train; has to be stated above 20 tasks.
