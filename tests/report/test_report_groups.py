@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -33,7 +34,7 @@ FOUND = {
 
 
 def shown(*tables: object) -> str:
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=160, record=True, file=io.StringIO())
     for table in tables:
         console.print(table)
     return console.export_text()
@@ -63,9 +64,9 @@ def test_the_heat_map_is_an_image_with_a_cell_for_each_pair() -> None:
     assert {"a & b", "+2.0", "-4.0", "Transfer"} <= {*texts}
     fills = [cell.get("fill") for cell in cells]
     assert fills[0] == fills[3] == "#dddddd"
-    red, green, blue = (int(fills[1][i : i + 2], 16) for i in (1, 3, 5))
+    red, _, blue = (int(fills[1][i : i + 2], 16) for i in (1, 3, 5))
     assert blue > red, "a gain is blue"
-    red, green, blue = (int(fills[2][i : i + 2], 16) for i in (1, 3, 5))
+    red, _, blue = (int(fills[2][i : i + 2], 16) for i in (1, 3, 5))
     assert red > blue, "a loss is red"
 
 
