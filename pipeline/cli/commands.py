@@ -168,7 +168,7 @@ def show(arguments: Arguments) -> None:
 def compare(arguments: Arguments) -> None:
     """Shows the comparison, training rows that are missing."""
     from pipeline import stages
-    from pipeline.report.tables import comparison_notes, comparison_table
+    from pipeline.report.tables import comparison_notes, comparison_table, summary_tables
 
     studies = [_load(arguments, path) for path in arguments.studies]
     store = _store(arguments)
@@ -186,6 +186,8 @@ def compare(arguments: Arguments) -> None:
         return
     for document in documents:
         console().print(comparison_table(document))
+        for table in summary_tables(document):
+            console().print(table)
         for note in comparison_notes(document):
             print(f"- {note}")
 

@@ -43,7 +43,8 @@ class TrialRecord:
     Attributes:
         number: From 0.
         params: Scalars by dotted path.
-        weights: Loss weight of each task.
+        weights: Loss weight of each task: where a strategy moves them, their means in the best
+            epoch.
         seed: Of its initial parameters.
         state: complete, pruned, diverged or failed.
         reason: Why it ended so.

@@ -97,7 +97,7 @@ def evaluate_members(
             metric.name: np.where(finite, metric(target, decoded), np.nan) for metric in wanted
         }
         scores[task] = kind.primary.score(values[task][kind.primary.name])
-        n_rows[task] = len(target)
+        n_rows[task] = kind.n_examples(target)
     mean = np.mean([scores[task] for task in scores], axis=0)  # (K,)
     return [
         Evaluation(
@@ -142,7 +142,8 @@ def tuned(kinds: Sequence[Kind], outputs: Outputs, targets: Targets) -> list[Kin
         targets: Labels of valid.
     """
     return [
-        type(kind)(kind.tune(outputs[kind.info.name], targets[kind.info.name])) for kind in kinds
+        kind.with_info(kind.tune(outputs[kind.info.name], targets[kind.info.name]))
+        for kind in kinds
     ]
 
 

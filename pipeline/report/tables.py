@@ -186,6 +186,29 @@ def comparison_table(document: Mapping[str, Any]) -> Table:
     return table
 
 
+def summary_tables(document: Mapping[str, Any]) -> list[Table]:
+    """Returns a table for each task whose answers are summaries: ROUGE, copying, length."""
+    tables = []
+    for task, rows in document.get("summaries", {}).items():
+        title = f"Summaries of {task} on {document['split']}, {rows[0]['n']} documents"
+        table = Table(title=title)
+        table.add_column("summary")
+        for name in ("ROUGE-1", "ROUGE-2", "ROUGE-L", "copied", "length"):
+            table.add_column(name, justify="right")
+        for row in rows:
+            scores = [_with_interval(row, name) for name in ("rouge1", "rouge2", "rougeL")]
+            beside = [_number(row[name]) for name in ("copied", "length")]
+            bold = "bold" if row is rows[0] else None
+            table.add_row(row["name"], *scores, *beside, style=bold)
+        tables.append(table)
+    return tables
+
+
+def _with_interval(row: Mapping[str, Any], name: str) -> str:
+    low, high = row["intervals"][name]
+    return f"{row[name]:.3f} ({low:.3f} to {high:.3f})"
+
+
 def comparison_notes(document: Mapping[str, Any]) -> list[str]:
     """Returns what the table does not say: gains, verdicts, readings of test."""
     if len(document["verdicts"]) == 1:
