@@ -75,6 +75,7 @@ class Study:
 
 _NAMED = (
     ("TaskSpec", "kind", "kind"),
+    ("EncoderSpec", "kind", "encoder"),
     ("ModelSpec", "sharing", "sharing"),
     ("WeightsSpec", "strategy", "strategy"),
     ("TrainSpec", "optimizer", "optimizer"),

@@ -8,6 +8,7 @@ from pipeline.errors import Fault, near_miss
 from pipeline.study.catalogue import CATALOGUE, names
 from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import SplitSpec, StudySpec, TaskSpec
+from pipeline.study.text_rules import text_faults
 
 
 def rule_faults(
@@ -36,6 +37,7 @@ def rule_faults(
         *_name_faults(spec, tree),
         *_weight_faults(spec, tree, tasks),
         *_train_faults(spec, tree),
+        *text_faults(spec, tree),
     ]
 
 
