@@ -15,6 +15,7 @@ from pipeline.data.locating import content_digest
 from pipeline.data.pieces import with_pieces
 from pipeline.data.prepared import Prepared
 from pipeline.data.sources import Source, find_source
+from pipeline.data.text_encoding import Progress
 from pipeline.errors import DataError, StoreError, near_miss
 from pipeline.study.spec import StudySpec
 
@@ -27,6 +28,7 @@ def prepare_data(
     cache: Path,
     data_dir: Path | None = None,
     tables: Mapping[str, DataFrame] | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Prepares the data of a study, or opens what an earlier call prepared.
 
@@ -36,6 +38,7 @@ def prepare_data(
         cache: Folder of prepared data, made where it is absent.
         data_dir: Folder given by `--data` or `MTL_DATA`.
         tables: Tables passed from Python in place of files, by source.
+        progress: Told how far long work is.
 
     Raises:
         StudyError: The study names columns that its sources lack.
@@ -51,7 +54,7 @@ def prepare_data(
             found, damage = look_up(cache, key)
             if found is not None:
                 return found
-            built = _build(spec, sources)
+            built = _build(spec, sources, progress)
             written = open_prepared(write_prepared(built, cache, temporary=key))
             remember(cache, key, written.prepared_digest)
     except OSError as error:
@@ -117,7 +120,7 @@ def _key(spec: StudySpec, sources: list[Source]) -> str:
     return digest([json_bytes([settings(spec), stamps])])
 
 
-def _build(spec: StudySpec, sources: list[Source]) -> Prepared:
+def _build(spec: StudySpec, sources: list[Source], progress: Progress | None) -> Prepared:
     frames: dict[str, DataFrame] = {}
     found: dict[str, dict[str, Any]] = {}
     for source in sources:
@@ -130,6 +133,6 @@ def _build(spec: StudySpec, sources: list[Source]) -> Prepared:
             "columns": [str(column) for column in frame.columns],
         }
     pieces = with_pieces(spec, frames)
-    built = build_prepared(pieces.spec, pieces.frames, found)
+    built = build_prepared(pieces.spec, pieces.frames, found, progress)
     report = replace(built.report, warnings=(*pieces.warnings, *built.report.warnings))
     return replace(built, documents=pieces.documents, report=report)

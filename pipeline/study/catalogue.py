@@ -87,6 +87,13 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             metrics=("rougeL", "rouge1", "rouge2"),
         ),
     },
+    "encoder": {
+        "tfidf": Entry(
+            "pipeline.data.term_vectors:TermVectors",
+            "weights of words and pieces of words, reduced to a dense vector",
+            options=("width",),
+        ),
+    },
     "sharing": {
         "shared_bottom": Entry(
             "pipeline.models.shared_bottom:SharedBottom", "one trunk for all tasks, a head for each"
