@@ -208,6 +208,7 @@ def make_record(
         ended_ms=ended_ms,
         tasks=trained.tasks,
         history=tuple(history),
+        first_epoch=trained.first_epoch,
         cosines=trained.cosines,
     )
 

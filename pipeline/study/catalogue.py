@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from pipeline.errors import Fault, StudyError, near_miss
+from pipeline.study.own import import_own, is_own
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,13 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             "a summary of a document, chosen from its sentences",
             options=("text", "title", "mode", "unit", "budget"),
             metrics=("rougeL", "rouge1", "rouge2"),
+        ),
+    },
+    "encoder": {
+        "tfidf": Entry(
+            "pipeline.data.term_vectors:TermVectors",
+            "weights of words and pieces of words, reduced to a dense vector",
+            options=("width",),
         ),
     },
     "sharing": {
@@ -199,6 +207,10 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         "hyperband": Entry(
             "pipeline.driver.pruners:Hyperband", "brackets of successive halving"
         ),
+        "halving": Entry(
+            "pipeline.driver.pruners:Halving",
+            "successive halving in one bracket; asynchronous in the free order",
+        ),
         "none": Entry("pipeline.driver.pruners:Never", "every trial runs to its end"),
     },
     "builtin": {
@@ -239,11 +251,14 @@ def read_params(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def entry(role: str, name: str) -> Entry:
-    """Returns the entry of a name.
+    """Returns the entry of a name; of `module:Name`, one of the user's own code.
 
     Raises:
         StudyError: The role has no such name; the message gives the nearest.
     """
+    if is_own(name):
+        metrics = tuple(import_own(name).metrics) if role == "kind" else ()
+        return Entry(name, "your own code", ("options",), metrics)
     found = CATALOGUE[role].get(name)
     if found is None:
         raise StudyError([Fault(role, "is unknown", name, near_miss(name, names(role)))])
@@ -252,5 +267,7 @@ def entry(role: str, name: str) -> Entry:
 
 def load(role: str, name: str) -> Any:
     """Imports and returns the class or function that a name stands for."""
+    if is_own(name):
+        return import_own(name)
     module, _, attribute = entry(role, name).target.partition(":")
     return getattr(import_module(module), attribute)

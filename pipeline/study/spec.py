@@ -23,6 +23,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Label = bool | int | float | str
+Options = dict[str, Annotated[Any, SEARCHABLE]]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -66,6 +67,10 @@ class SourceSpec:
         numeric: Columns to read as numbers, whatever they look like.
         categorical: Columns to read as categories, whatever they look like.
         boolean: Columns to read as yes and no, whatever they look like.
+        text: Column of texts, or columns that are read one after the other as one document. Where
+            it is given, the source's other columns are inputs only if `numeric`, `categorical` or
+            `boolean` lists them: beside a text stand ids, titles and answers more often than
+            inputs.
         split: Overrides the study's split for this source.
     """
 
@@ -78,7 +83,15 @@ class SourceSpec:
     numeric: list[str] = field(default_factory=list)
     categorical: list[str] = field(default_factory=list)
     boolean: list[str] = field(default_factory=list)
+    text: str | list[str] | None = None
     split: SplitSpec | None = None
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns of `text`."""
+        if self.text is None:
+            return ()
+        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -104,10 +117,11 @@ class TaskSpec:
     """One target to learn.
 
     Attributes:
-        kind: What the target is; a catalogue name.
+        kind: What the target is; a catalogue name, or `module:Name` of your own code.
         target: Column of the labels; several 0/1 columns for `multilabel`.
         source: The task's source; implied where the study has one.
-        metric: Primary metric; the kind's first where it is not given.
+        metric: Primary metric; the kind's first where it is not given. It may be `module:Name`
+            of your own code.
         per: Column of which each value makes a task of its own.
         positive: The label of a binary task that counts as 1; the rarer one where not given.
         separator: What stands between the labels of a one-column multilabel target.
@@ -123,6 +137,7 @@ class TaskSpec:
         unit: What is chosen: `sentence` by default, or `clause` (parts between commas), which
             suits titles.
         budget: How much is chosen; by default the mean share that references have on train.
+        options: What a kind of your own reads, by names of its own choice.
     """
 
     kind: str
@@ -141,6 +156,34 @@ class TaskSpec:
     mode: Literal["extractive"] | None = None
     unit: Literal["sentence", "clause"] | None = None
     budget: BudgetSpec | None = None
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class EncoderSpec:
+    """How texts become inputs; only where a source has `text`.
+
+    Attributes:
+        kind: A catalogue name, or several whose vectors stand side by side. Where it is not
+            given: `tfidf`, and `pretrained` beside it where `path` is given, because the two know
+            different things and together beat either (studies/LOG.md).
+        width: Numbers that the term weights of a document are reduced to.
+        path: Of `pretrained`: a folder, or a name of the Hugging Face hub.
+        max_tokens: Of `pretrained`: tokens of a document that it reads; what comes later is cut
+            off, and counted.
+    """
+
+    kind: str | list[str] | None = None
+    width: Annotated[int, Field(ge=2, le=8192)] = 512
+    path: str | None = None
+    max_tokens: Annotated[int, Field(ge=8)] = 256
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The encoders, in the order of their vectors."""
+        if self.kind is None:
+            return ("tfidf",) if self.path is None else ("tfidf", "pretrained")
+        return (self.kind,) if isinstance(self.kind, str) else tuple(self.kind)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -148,7 +191,8 @@ class ModelSpec:
     """The network.
 
     Attributes:
-        sharing: How tasks share; a catalogue name.
+        encoder: How texts become inputs.
+        sharing: How tasks share; a catalogue name, or `module:Name` of your own code.
         layers: Width of each layer of the trunk.
         activation: Non-linearity after each layer.
         norm: Normalisation before each non-linearity.
@@ -168,8 +212,10 @@ class ModelSpec:
             sharing is equally deep. Two, the least that is not `cgc`.
         stitch: Of `cross_stitch`, what a task reads of its own activation at the start; the other
             tasks share the rest. 0.9, the paper's best; 1 starts as `separate`.
+        options: What a sharing of your own reads, by names of its own choice.
     """
 
+    encoder: EncoderSpec = field(default_factory=EncoderSpec)
     sharing: Annotated[str, SEARCHABLE] = "shared_bottom"
     layers: Annotated[list[Count], SEARCHABLE] = field(default_factory=lambda: [64, 64])
     activation: Annotated[Literal["relu", "gelu", "silu", "tanh", "leaky_relu"], SEARCHABLE] = (
@@ -186,6 +232,7 @@ class ModelSpec:
     shared_experts: Annotated[Count, SEARCHABLE] = 2
     levels: Annotated[Count, SEARCHABLE] = 2
     stitch: Annotated[float, Field(ge=0, le=1), SEARCHABLE] = 0.9
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -303,8 +350,11 @@ class SearchSpec:
         sampler: Any of Optuna's samplers, such as `tpe`, `random`, `cmaes`, `GPSampler`.
         pruner: A catalogue name.
         keep: Best trials whose models are kept.
-        cohort: Consecutive trials asked together: larger fills more hardware, smaller lets the
-            sampler see more before it answers.
+        order: `fixed` asks cohort after cohort: parameters depend on neither time nor hardware.
+            `free` gives a row that a trial leaves to the next one at once, quicker where many end
+            early (`pruner: halving`); but repeating a study gives other trials.
+        cohort: Consecutive trials asked together (free order: that train at once): larger fills
+            more hardware, smaller lets the sampler see more before it answers.
         finalists: Retraining of the best trials over fresh seeds and replicates: the configuration
             with the best mean valid score is chosen, its seed with the median valid score is
             shipped. Null ships the best trial itself, and leaves verdicts unclear.
@@ -319,6 +369,7 @@ class SearchSpec:
     sampler: str = "tpe"
     pruner: str = "median"
     keep: Annotated[int, Field(ge=1, le=100)] = 3
+    order: Literal["fixed", "free"] = "fixed"
     cohort: Count = 16
     finalists: FinalistsSpec | None = field(default_factory=FinalistsSpec)
     population: Count | Literal["auto"] = "auto"
