@@ -76,6 +76,13 @@ def make_parser() -> argparse.ArgumentParser:
     compare.add_argument("--read-only", action="store_true", help="train and record nothing")
     compare.set_defaults(command=run.compare)
 
+    group = commands.add_parser("group", parents=[study, store, result],
+                                help="which tasks should share a model")  # fmt: skip
+    group.add_argument("--budget", type=_positive, metavar="N",
+                       help="most models to train; to be stated above 20 tasks")  # fmt: skip
+    group.add_argument("--workers", type=_positive, help="local processes (default: one a core)")
+    group.set_defaults(command=run.group)
+
     promote = commands.add_parser("promote", parents=[study, store, result],
                                   help="register a trial's model and move the alias")  # fmt: skip
     promote.add_argument("--trial", default="best", help="number of a trial, or best")

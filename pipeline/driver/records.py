@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,8 @@ class TrialRecord:
         first_epoch: See `Trained`.
         replicate: 0 in the search; a finalist is its trial again under the fresh seed and
             replicate of this number.
+        cosines: Task to later task to the mean cosine of their gradients over the looks at this
+            trial; empty where there was none.
     """
 
     number: int
@@ -83,6 +85,7 @@ class TrialRecord:
     history: tuple[EpochRecord, ...] = ()
     first_epoch: int = 1
     replicate: int = 0
+    cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -101,6 +104,7 @@ class TrialRecord:
         plain["tasks"] = [task.to_json() for task in self.tasks]
         plain["history"] = [vars(epoch) for epoch in self.history]
         plain["params"], plain["weights"] = dict(self.params), dict(self.weights)
+        plain["cosines"] = {task: dict(others) for task, others in self.cosines.items()}
         return plain
 
     @classmethod

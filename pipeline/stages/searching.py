@@ -73,8 +73,8 @@ def search(
     make_sampler(study.spec.search.sampler, study.spec.seed, study.ranges)
     session = open_session(study, store, tables, tracking_uri)
     say(f"Study {session.name}: {len(study.ranges)} ranges are searched.")
-    for warning in session.prepared.report.warnings:
-        say(f"Note: {warning}")
+    for note in (*study.notes, *session.prepared.report.warnings):
+        say(f"Note: {note}")
     options = SearchOptions(
         n_trials or study.spec.search.trials, timeout_seconds, n_workers or default_workers(study)
     )

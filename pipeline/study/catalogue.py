@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from pipeline.errors import Fault, StudyError, near_miss
+from pipeline.study.own import import_own, is_own
 
 
 @dataclass(frozen=True)
@@ -219,11 +220,14 @@ def names(role: str) -> tuple[str, ...]:
 
 
 def entry(role: str, name: str) -> Entry:
-    """Returns the entry of a name.
+    """Returns the entry of a name; of `module:Name`, one of the user's own code.
 
     Raises:
         StudyError: The role has no such name; the message gives the nearest.
     """
+    if is_own(name):
+        metrics = tuple(import_own(name).metrics) if role == "kind" else ()
+        return Entry(name, "your own code", ("options",), metrics)
     found = CATALOGUE[role].get(name)
     if found is None:
         raise StudyError([Fault(role, "is unknown", name, near_miss(name, names(role)))])
@@ -232,5 +236,7 @@ def entry(role: str, name: str) -> Entry:
 
 def load(role: str, name: str) -> Any:
     """Imports and returns the class or function that a name stands for."""
+    if is_own(name):
+        return import_own(name)
     module, _, attribute = entry(role, name).target.partition(":")
     return getattr(import_module(module), attribute)

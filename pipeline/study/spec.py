@@ -2,53 +2,17 @@
 
 The sections are frozen dataclasses that pydantic validates. Here every value is a value: where the
 file has a range, the section holds the range's centre (see `loading`), or, inside a trial, the
-value that the trial chose (`Study.at`). `Searchable` marks the keys where a range may stand.
+value that the trial chose (`Study.at`). `SEARCHABLE` marks the keys where a range may stand.
 """
 
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
-
-class _Searchable:
-    """Marks a key that may hold a range in place of a value."""
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema), RANGE_SCHEMA]}
-
-
-RANGE_SCHEMA: JsonSchemaValue = {
-    "description": "A range that the study searches.",
-    "oneOf": [
-        {
-            "type": "object",
-            "properties": {
-                "low": {"type": "number"},
-                "high": {"type": "number"},
-                "log": {"type": "boolean", "default": False},
-                "step": {"type": "number", "exclusiveMinimum": 0},
-            },
-            "required": ["low", "high"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {"choices": {"type": "array", "minItems": 1}},
-            "required": ["choices"],
-            "additionalProperties": False,
-        },
-    ],
-}
-
-
-SEARCHABLE = _Searchable()
+from pipeline.study.searchable import SEARCHABLE
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -59,6 +23,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Label = bool | int | float | str
+Options = dict[str, Annotated[Any, SEARCHABLE]]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -140,10 +105,11 @@ class TaskSpec:
     """One target to learn.
 
     Attributes:
-        kind: What the target is; a catalogue name.
+        kind: What the target is; a catalogue name, or `module:Name` of your own code.
         target: Column of the labels; several 0/1 columns for `multilabel`.
         source: The task's source; implied where the study has one.
-        metric: Primary metric; the kind's first where it is not given.
+        metric: Primary metric; the kind's first where it is not given. It may be `module:Name`
+            of your own code.
         per: Column of which each value makes a task of its own.
         positive: The label of a binary task that counts as 1; the rarer one where not given.
         separator: What stands between the labels of a one-column multilabel target.
@@ -159,6 +125,7 @@ class TaskSpec:
         unit: What is chosen: `sentence` by default, or `clause` (parts between commas), which
             suits titles.
         budget: How much is chosen; by default the mean share that references have on train.
+        options: What a kind of your own reads, by names of its own choice.
     """
 
     kind: str
@@ -177,6 +144,7 @@ class TaskSpec:
     mode: Literal["extractive"] | None = None
     unit: Literal["sentence", "clause"] | None = None
     budget: BudgetSpec | None = None
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -184,7 +152,7 @@ class ModelSpec:
     """The network.
 
     Attributes:
-        sharing: How tasks share; a catalogue name.
+        sharing: How tasks share; a catalogue name, or `module:Name` of your own code.
         layers: Width of each layer of the trunk.
         activation: Non-linearity after each layer.
         norm: Normalisation before each non-linearity.
@@ -204,6 +172,7 @@ class ModelSpec:
             sharing is equally deep. Two, the least that is not `cgc`.
         stitch: Of `cross_stitch`, what a task reads of its own activation at the start; the other
             tasks share the rest. 0.9, the paper's best; 1 starts as `separate`.
+        options: What a sharing of your own reads, by names of its own choice.
     """
 
     sharing: Annotated[str, SEARCHABLE] = "shared_bottom"
@@ -222,6 +191,7 @@ class ModelSpec:
     shared_experts: Annotated[Count, SEARCHABLE] = 2
     levels: Annotated[Count, SEARCHABLE] = 2
     stitch: Annotated[float, Field(ge=0, le=1), SEARCHABLE] = 0.9
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -292,6 +262,9 @@ class TrainSpec:
         batch_size: Rows a step; `gd` takes all.
         patience: Epochs without a better valid score before a member stops; null for never. The
             best epoch's parameters are kept either way.
+        diagnostics: Look now and then at the gradients of the tasks: their lengths, and the
+            cosine of each pair. On by default, since looks are so rare that they cost at most 3 %
+            of the training; a short training of many tasks has none.
     """
 
     optimizer: Annotated[str, SEARCHABLE] = "adamw"
@@ -308,6 +281,7 @@ class TrainSpec:
     epochs: Annotated[Count, SEARCHABLE] = 30
     batch_size: Annotated[Count, SEARCHABLE] = 256
     patience: Annotated[Count | None, SEARCHABLE] = 5
+    diagnostics: bool = True
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import Evaluation, evaluate_members, evaluate_one, tuned
+from pipeline.training.diagnostics import MeanCosines, describe, is_due
 from pipeline.training.members import (
     EpochResult,
     Member,
@@ -74,6 +75,7 @@ class _Progress:
     best: Tensor | None = None
     state: State = "complete"
     reason: str = ""
+    cosines: MeanCosines = field(default_factory=MeanCosines)
 
 
 def train(
@@ -132,9 +134,10 @@ def train_epochs(members: Sequence[Member], prepared: Prepared, first_epoch: int
     ended: list[Trained] = []
     for epoch in count(first_epoch):
         losses = population.train_epoch(epoch)
+        gramian = _look(population, epoch)
         broken = _broken(population, losses)
         evaluations = _valid(population, prepared, broken)
-        results = _record(population, progress, losses, evaluations, broken)
+        results = _record(population, progress, losses, gramian, evaluations, broken)
         _keep_best(population, progress)
         ended += [finisher.end(progress.pop(result.number)) for result in results if result.last]
         answer = yield EpochEnd(results, ended)
@@ -168,6 +171,12 @@ def _regroup(population: Population, staying: Container[int], joining: Sequence[
     index = [i for i, member in enumerate(population.members) if member.number in staying]
     if len(index) < len(population.members):
         population.keep(torch.tensor(index))
+
+
+def _look(population: Population, epoch: int) -> Tensor | None:
+    """Returns the (K, T, T) Gramian of the tasks' gradients after an epoch, where a look is due."""
+    due = is_due(epoch, population.steps_per_epoch, len(population.kinds))
+    return population.gramian() if due and population.members[0].train.diagnostics else None
 
 
 def _broken(population: Population, losses: Tensor) -> dict[int, str]:
@@ -222,6 +231,7 @@ def _record(
     population: Population,
     progress: Mapping[int, _Progress],
     losses: Tensor,
+    gramian: Tensor | None,
     evaluations: Mapping[int, Evaluation],
     broken: Mapping[int, str],
 ) -> list[EpochResult]:
@@ -243,6 +253,11 @@ def _record(
             known.reason = f"{broken[member.number]} at epoch {epoch}"
             results.append(replace(result, last=True))
             continue
+        if gramian is not None:
+            gradients = describe(gramian[k], names, [weight > 0 for weight in member.weights])
+            result = replace(result, gradients=gradients)
+            if gradients is not None:
+                known.cosines.add(gradients)
         evaluation = evaluations[member.number]
         score = active_score(evaluation, names, member.weights)
         if score > known.best_score:
@@ -301,6 +316,7 @@ class _Finisher:
             n_parameters=self._shape.n_parameters,
             seconds=time.perf_counter() - known.started,
             first_epoch=known.first_epoch,
+            cosines=known.cosines.means(),
         )
         if known.state != "complete":
             return trained
