@@ -168,7 +168,7 @@ def show(arguments: Arguments) -> None:
 def compare(arguments: Arguments) -> None:
     """Shows the comparison, training rows that are missing."""
     from pipeline import stages
-    from pipeline.report.tables import comparison_notes, comparison_table
+    from pipeline.report.comparison import comparison_notes, comparison_tables
 
     studies = [_load(arguments, path) for path in arguments.studies]
     store = _store(arguments)
@@ -178,14 +178,21 @@ def compare(arguments: Arguments) -> None:
             "compared. Compare studies with the same data digest, which `mtl prepare` prints."
         )
     documents = [
-        stages.compare(study, arguments.split, arguments.read_only, **_where(arguments))
+        stages.compare(
+            study,
+            arguments.split,
+            arguments.read_only,
+            n_workers=arguments.workers,
+            **_where(arguments),
+        )
         for study in studies
     ]
     if arguments.json:
         print_json(documents[0] if len(documents) == 1 else {"studies": documents})
         return
     for document in documents:
-        console().print(comparison_table(document))
+        for table in comparison_tables(document):
+            console().print(table)
         for note in comparison_notes(document):
             print(f"- {note}")
 

@@ -74,6 +74,8 @@ def make_parser() -> argparse.ArgumentParser:
                                   help="compare the best trial with its baselines")  # fmt: skip
     compare.add_argument("--split", choices=("valid", "test"), default="test")
     compare.add_argument("--read-only", action="store_true", help="train and record nothing")
+    compare.add_argument("--workers", type=_positive,
+                         help="local processes (one a core); changes no result")  # fmt: skip
     compare.set_defaults(command=run.compare)
 
     promote = commands.add_parser("promote", parents=[study, store, result],
