@@ -121,6 +121,7 @@ def search(arguments: Arguments) -> None:
         arguments.timeout,
         arguments.workers,
         arguments.fresh,
+        baselines=arguments.baselines,
         observers=[Progress(console(sys.stderr))],
         **_where(arguments),
     )

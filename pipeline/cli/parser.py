@@ -63,6 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
                         help="local processes (one a core); changes no result")  # fmt: skip
     search.add_argument("--fresh", action="store_true",
                         help="archive what an earlier launch left and start again")  # fmt: skip
+    search.add_argument("--baselines", action="store_true",
+                        help="search the rows to compare with too")  # fmt: skip
     search.set_defaults(command=run.search)
 
     show = commands.add_parser("show", parents=[study, store, result],
