@@ -122,6 +122,7 @@ def search(arguments: Arguments) -> None:
         arguments.timeout,
         arguments.workers,
         arguments.fresh,
+        baselines=arguments.baselines,
         observers=[Progress(console(sys.stderr))],
         **_where(arguments),
     )
@@ -169,7 +170,7 @@ def show(arguments: Arguments) -> None:
 def compare(arguments: Arguments) -> None:
     """Shows the comparison, training rows that are missing."""
     from pipeline import stages
-    from pipeline.report.tables import comparison_notes, comparison_table, summary_tables
+    from pipeline.report.comparison import comparison_notes, comparison_tables
 
     studies = [_load(arguments, path) for path in arguments.studies]
     store = _store(arguments)
@@ -179,15 +180,20 @@ def compare(arguments: Arguments) -> None:
             "compared. Compare studies with the same data digest, which `mtl prepare` prints."
         )
     documents = [
-        stages.compare(study, arguments.split, arguments.read_only, **_where(arguments))
+        stages.compare(
+            study,
+            arguments.split,
+            arguments.read_only,
+            n_workers=arguments.workers,
+            **_where(arguments),
+        )
         for study in studies
     ]
     if arguments.json:
         print_json(documents[0] if len(documents) == 1 else {"studies": documents})
         return
     for document in documents:
-        console().print(comparison_table(document))
-        for table in summary_tables(document):
+        for table in comparison_tables(document):
             console().print(table)
         for note in comparison_notes(document):
             print(f"- {note}")

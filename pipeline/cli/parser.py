@@ -63,6 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
                         help="local processes (one a core); changes no result")  # fmt: skip
     search.add_argument("--fresh", action="store_true",
                         help="archive what an earlier launch left and start again")  # fmt: skip
+    search.add_argument("--baselines", action="store_true",
+                        help="search the rows to compare with too")  # fmt: skip
     search.set_defaults(command=run.search)
 
     show = commands.add_parser("show", parents=[study, store, result],
@@ -74,6 +76,8 @@ def make_parser() -> argparse.ArgumentParser:
                                   help="compare the best trial with its baselines")  # fmt: skip
     compare.add_argument("--split", choices=("valid", "test"), default="test")
     compare.add_argument("--read-only", action="store_true", help="train and record nothing")
+    compare.add_argument("--workers", type=_positive,
+                         help="local processes (one a core); changes no result")  # fmt: skip
     compare.set_defaults(command=run.compare)
 
     group = commands.add_parser("group", parents=[study, store, result],

@@ -7,14 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.comparison.rows import Row
+from pipeline.comparison.rows import Model, Row
 from pipeline.comparison.summaries import summary_rows
 from pipeline.data.prepared import Prepared
-from pipeline.evaluation.bootstrap import bootstrap_means, interval
+from pipeline.evaluation.bootstrap import bootstrap_models, n_units
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one, tuned
-from pipeline.evaluation.gains import delta_m, mean_gain, task_gains
+from pipeline.evaluation.gains import delta_m, gain_unit, mean_gain
+from pipeline.evaluation.verdicts import (
+    Judged,
+    Scores,
+    beats,
+    choice_variance,
+    difference,
+    holm,
+    mean_bounds,
+    mean_scores,
+    verdict,
+)
 from pipeline.tasks.base import Kind
 from pipeline.tasks.summarisation import Summarisation
 
@@ -25,32 +35,82 @@ class Scored:
 
     Attributes:
         row: The row.
-        evaluation: All metrics.
-        samples: (D, T) scores under resampling of rows, the same draws for every row.
+        readings: All metrics of each model, by key.
+        evaluation: Their means over seeds.
+        scores: Task to the scores of its seeds under resampling of rows, the same draws for
+            every row.
+        valid: Mean valid score, over tasks and seeds.
     """
 
     row: Row
+    readings: Mapping[str, Evaluation]
     evaluation: Evaluation
-    samples: NDArray[np.float64]
+    scores: Mapping[str, Scores]
+    valid: float
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the row's mean."""
-        return interval(self.samples.mean(1))
+        """95 % interval of the row's mean, over rows and seeds."""
+        return mean_bounds(mean_scores(list(self.scores.values())))
+
+    @property
+    def n_seeds(self) -> int:
+        """Fewest seeds of any task."""
+        return min(len(scores.values) for scores in self.scores.values())
 
 
 def score_rows(rows: Sequence[Row], prepared: Prepared, part: str, seed: int) -> list[Scored]:
     """Scores every row on one part."""
-    return [_score(row, prepared, part, seed) for row in rows]
+    infos = {info.name: info for info in prepared.tasks}
+    valid, held = prepared.parts["valid"], prepared.parts[part]
+
+    def kinds_of(model: Model) -> list[Kind]:
+        base = prepared.kinds([infos[task] for task in model.tasks])
+        return tuned(base, model.outputs["valid"], valid.targets)
+
+    models = [(model, kinds_of(model)) for row in rows for model in row.models]
+    drawn = bootstrap_models(
+        [(kinds, model.outputs[part]) for model, kinds in models],
+        held.targets, held.groups, seed=seed,
+    ) if models else []  # fmt: skip
+    units = {kind.info.name: n_units(kind, held.targets, held.groups)
+             for kind in prepared.kinds()}  # fmt: skip
+    found = iter(zip(models, drawn, strict=True))
+    scored = []
+    for row in rows:
+        own = [next(found) for _ in row.models]
+        readings = [evaluate_one(kinds, model.outputs[part], held.targets, part)
+                    for (model, kinds), _ in own]  # fmt: skip
+        on_valid = [evaluate_one(kinds, model.outputs["valid"], valid.targets, "valid")
+                    for (model, kinds), _ in own]  # fmt: skip
+        scores = {}
+        for task in infos:
+            seeds = [(reading.scores[task], samples[:, model.tasks.index(task)])
+                     for ((model, _), samples), reading in zip(own, readings, strict=True)
+                     if task in model.tasks]  # fmt: skip
+            values, samples = (np.array(column) for column in zip(*seeds, strict=True))
+            rivals = row.rivals.get(task, [])
+            scores[task] = Scores(
+                values, samples, units[task], choice_variance(rivals), max(1, len(rivals))
+            )
+        evaluation = _over_seeds(readings, list(infos))
+        by_key = dict(zip(row.keys, readings, strict=True))
+        valid_mean = _over_seeds(on_valid, list(infos)).mean
+        scored.append(Scored(row, by_key, evaluation, scores, valid_mean))
+    return scored
 
 
-def _score(row: Row, prepared: Prepared, part: str, seed: int) -> Scored:
-    base = prepared.kinds()
-    kinds = tuned(base, row.outputs["valid"], prepared.parts["valid"].targets)
-    rows = prepared.parts[part]
-    evaluation = evaluate_one(kinds, row.outputs[part], rows.targets, part)
-    samples = bootstrap_means(kinds, row.outputs[part], rows.targets, rows.groups, seed=seed)
-    return Scored(row, evaluation, samples)
+def _over_seeds(readings: Sequence[Evaluation], tasks: Sequence[str]) -> Evaluation:
+    """Returns the mean of every metric over the models that answer a task."""
+    metrics, scores, n_rows = {}, {}, {}
+    for task in tasks:
+        own = [reading for reading in readings if task in reading.tasks]
+        metrics[task] = {name: float(np.mean([reading.tasks[task][name] for reading in own]))
+                         for name in own[0].tasks[task]}  # fmt: skip
+        scores[task] = float(np.mean([reading.scores[task] for reading in own]))
+        n_rows[task] = own[0].n_rows[task]
+    mean = float(np.mean(list(scores.values())))
+    return Evaluation(readings[0].part, n_rows, metrics, scores, mean)
 
 
 def compare_rows(
@@ -73,6 +133,7 @@ def compare_rows(
     """
     kinds = prepared.kinds()
     by_kind = {one.row.kind: one for one in scored}
+    judged = _judged(kinds, by_kind)
     document: dict[str, Any] = {
         "study": study,
         "split": part,
@@ -80,68 +141,113 @@ def compare_rows(
         "rows": [_row_json(one) for one in scored],
         "gains": {},
         "mean_gain": None,
+        "mean_gain_interval": None,
         "delta_m": None,
         "delta_m_reason": "",
-        "verdicts": _verdicts(kinds, by_kind),
+        "differences": {task: _judged_json(found) for task, found in judged.items()},
+        "verdicts": _verdicts(kinds, by_kind, judged),
         "summaries": {},
         "primary": {kind.info.name: kind.info.metric for kind in kinds},
         "test_reads": test_reads,
     }
     if "tuned" in by_kind:
-        outputs = by_kind["tuned"].row.outputs[part]
+        row = by_kind["tuned"].row
+        outputs = next(model for model in row.models if model.key == row.shipped).outputs[part]
         document["summaries"] = {
             kind.info.name: summary_rows(prepared, outputs[kind.info.name], kind, part, seed)
             for kind in kinds
             if isinstance(kind, Summarisation)
         }
     if {"tuned", "single_task", "constant"} <= by_kind.keys():
-        document |= _gains(kinds, by_kind)
+        document |= _gains(kinds, by_kind, judged)
     return document
 
 
-def _gains(kinds: Sequence[Kind], rows: Mapping[str, Scored]) -> dict[str, Any]:
+def _judged(kinds: Sequence[Kind], rows: Mapping[str, Scored]) -> dict[str, Judged]:
+    """Returns the tuned row against each task alone, bounds by Holm over the tasks."""
+    if not {"tuned", "single_task"} <= rows.keys():
+        return {}
+    model, alone = rows["tuned"].scores, rows["single_task"].scores
+    names = [kind.info.name for kind in kinds]
+    return holm({task: difference(model[task], alone[task]) for task in names})
+
+
+def _gains(
+    kinds: Sequence[Kind], rows: Mapping[str, Scored], judged: Mapping[str, Judged]
+) -> dict[str, Any]:
     model, alone, constant = rows["tuned"], rows["single_task"], rows["constant"]
-    gains = task_gains(
-        kinds, model.evaluation, alone.evaluation, constant.evaluation,
-        model.samples, alone.samples,
-    )  # fmt: skip
-    found = {task: vars(gain) for task, gain in gains.items() if gain is not None}
+    units = {kind.info.name: gain_unit(kind, constant.evaluation.scores[kind.info.name])
+             for kind in kinds}  # fmt: skip
+    gains = {
+        task: {
+            "gain": judged[task].difference.estimate / unit,
+            "low": judged[task].low / unit,
+            "high": judged[task].high / unit,
+            "p": judged[task].p,
+        }
+        for task, unit in units.items()
+        if unit is not None
+    }
     change = delta_m(kinds, model.evaluation, alone.evaluation)
+    overall = None
+    if gains:
+        shares = [units[task] or 1.0 for task in gains]
+        sides = (mean_scores([side.scores[task] for task in gains], shares)
+                 for side in (model, alone))  # fmt: skip
+        overall = list(difference(*sides).bounds())
     return {
-        "gains": found,
-        "mean_gain": mean_gain({t: gain.gain if gain else None for t, gain in gains.items()}),
+        "gains": gains,
+        "mean_gain": mean_gain({task: gain["gain"] for task, gain in gains.items()}),
+        "mean_gain_interval": overall,
         "delta_m": change.value,
         "delta_m_reason": change.reason,
     }
 
 
-def _verdicts(kinds: Sequence[Kind], rows: Mapping[str, Scored]) -> dict[str, str]:
-    """Says `neither` where no row beats the constant; anything more needs several seeds.
-
-    One seed cannot tell whether sharing or luck won, so `together` and `alone` are not given.
-    """
+def _verdicts(
+    kinds: Sequence[Kind], rows: Mapping[str, Scored], judged: Mapping[str, Judged]
+) -> dict[str, str]:
     constant = rows.get("constant")
-    verdicts = {}
-    for column, kind in enumerate(kinds):
-        beaten = constant is None or any(
-            interval(one.samples[:, column] - constant.samples[:, column])[0] > 0
-            for name, one in rows.items()
-            if name != "constant"
+    others = [one for name, one in rows.items() if name != "constant"]
+    pair = [rows[kind] for kind in ("tuned", "single_task") if kind in rows]
+    several = len(pair) == 2 and min(one.n_seeds for one in pair) > 1 and len(kinds) > 1
+    verdicts: dict[str, str] = {}
+    for kind in kinds:
+        task = kind.info.name
+        beaten = constant is None or beats(
+            [one.scores[task] for one in others], constant.scores[task]
         )
-        verdicts[kind.info.name] = "unclear" if beaten else "neither"
+        verdicts[task] = verdict(judged.get(task), beaten, several)
     return verdicts
 
 
-def _row_json(one: Scored) -> dict[str, Any]:
-    evaluation = one.evaluation.to_json()
+def _judged_json(found: Judged) -> dict[str, float]:
     return {
-        "name": one.row.name,
-        "kind": one.row.kind,
+        "difference": found.difference.estimate, "low": found.low, "high": found.high, "p": found.p,
+    }  # fmt: skip
+
+
+def _row_json(one: Scored) -> dict[str, Any]:
+    row, evaluation = one.row, one.evaluation.to_json()
+    shipped = one.readings.get(row.shipped)
+    budget = {"trials": row.n_trials, "member_epochs": row.member_epochs}
+    if row.finalist_epochs:
+        budget["finalist_epochs"] = row.finalist_epochs
+    return {
+        "name": row.name,
+        "kind": row.kind,
         "mean": evaluation["mean"],
         "interval": list(one.interval),
         "tasks": evaluation["tasks"],
         "scores": evaluation["scores"],
-        "budget": {"trials": one.row.n_trials, "member_epochs": one.row.member_epochs},
-        "settings": one.row.settings,
-        "model": one.row.key,
+        "valid": one.valid,
+        "valid_minus_test": None
+        if evaluation["part"] == "valid"
+        else one.valid - one.evaluation.mean,
+        "seeds": one.n_seeds,
+        "budget": budget,
+        "settings": row.settings,
+        "model": row.shipped,
+        "models": list(row.keys),
+        "shipped": shipped.to_json() if shipped is not None and one.n_seeds > 1 else None,
     }

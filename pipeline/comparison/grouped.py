@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.comparison.learners import Learner, Learners
 from pipeline.data.prepared import Prepared
-from pipeline.evaluation.bootstrap import bootstrap_means, interval, paired_gain
+from pipeline.evaluation.bootstrap import bootstrap_means, interval
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one, tuned
-from pipeline.tasks.registry import kind_of
 
 Groups = Sequence[tuple[int, ...]]
 """A partition of the tasks' numbers."""
@@ -62,7 +61,7 @@ def score_groups(
         n_seeds: Replicates 1 to this.
         seed: Of the draws.
     """
-    base = [kind_of(info) for info in prepared.tasks]
+    base = prepared.kinds()
     valid, test = prepared.parts["valid"], prepared.parts["test"]
     evaluations, samples = [], []
     for replicate in range(1, n_seeds + 1):
@@ -102,7 +101,8 @@ def gain_json(row: GroupedRow, other: GroupedRow, tasks: Sequence[str]) -> dict[
     """Returns how much better a partition scores than another: over all tasks, and each."""
 
     def gain(ours: Any, theirs: Any, samples: Any, other_samples: Any) -> dict[str, float]:
-        return vars(paired_gain(float(ours), float(theirs), samples, other_samples))
+        low, high = interval(samples - other_samples)
+        return {"gain": float(ours) - float(theirs), "low": low, "high": high}
 
     per_task = {
         task: gain(row.scores[i], other.scores[i], row.samples[:, i], other.samples[:, i])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.driver.json_files import read_json, write_json
@@ -27,9 +28,15 @@ class Readings:
 
     def add(self, model: str, data: str, evaluation: Evaluation) -> None:
         """Keeps a reading; one that is there already stays as it is."""
+        self.add_all(data, {model: evaluation})
+
+    def add_all(self, data: str, evaluations: Mapping[str, Evaluation]) -> None:
+        """Keeps the readings of several models, by key; those that are there already stay."""
         readings = self.all()
-        if f"{model}@{data}" in readings:
-            return
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        entry = {"time": stamp, "evaluation": evaluation.to_json()}
-        write_json(self._path, {**readings, f"{model}@{data}": entry})
+        fresh = {
+            f"{model}@{data}": {"time": stamp, "evaluation": evaluation.to_json()}
+            for model, evaluation in evaluations.items()
+        }
+        if not fresh.keys() <= readings.keys():
+            write_json(self._path, {**fresh, **readings})

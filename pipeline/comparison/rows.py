@@ -1,20 +1,15 @@
-"""The rows of a comparison: each a set of head outputs for valid and test, trained when missing.
+"""The rows of a comparison: each the models that answer for it, with their outputs.
 
-The tuned row is the best trial's model. Equal weights and each task alone are trained at the best
-trial's settings, with its seed and batch order, all as members of one array: what differs from
-the tuned row is the loss weights alone. Linear, boosting and constant come from `baselines`.
+Tuned, equal weights and each task alone are the finalists of their own search; linear, boosting
+and constant come from `baselines` and are kept on a shelf.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.comparison.baselines import (
@@ -24,21 +19,43 @@ from pipeline.comparison.baselines import (
     fit_constant,
     fit_linear,
 )
+from pipeline.comparison.shelf import Shelf
 from pipeline.data.prepared import Prepared
-from pipeline.driver.backend import one_thread
-from pipeline.driver.json_files import read_json, write_json
+from pipeline.driver.choice import Choice, choose
 from pipeline.driver.records import StudyFolder, TrialRecord
-from pipeline.driver.trials import make_member
+from pipeline.driver.rows import EQUAL, TUNED, RowPlan, baseline_rows, tuned_row
 from pipeline.errors import TrainingError
 from pipeline.serving.predictor import Predictor
 from pipeline.study.loading import Study
-from pipeline.training.loop import train
-from pipeline.training.members import Member, Trained, architecture_of
 from pipeline.training.predict import predict_member
-from pipeline.training.weighting import alone_weights
 
 Outputs = Mapping[str, Mapping[str, NDArray[Any]]]
 """Part (valid, test) to task to (N, width) head outputs."""
+
+ModelOf = Callable[[RowPlan, TrialRecord], Predictor]
+"""Gives the model of a row's record."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of a row.
+
+    Attributes:
+        key: Names it in the list of test readings.
+        outputs: Head outputs of all held-out rows, for the tasks that it answers.
+        run_id: Its run; empty where the row has one run for all.
+        epochs: Epochs that it was trained.
+    """
+
+    key: str
+    outputs: Outputs
+    run_id: str = ""
+    epochs: int = 0
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that it answers."""
+        return tuple(self.outputs["valid"])
 
 
 @dataclass(frozen=True)
@@ -46,22 +63,35 @@ class Row:
     """One row before it is scored.
 
     Attributes:
-        name: As shown.
         kind: tuned, equal_weights, single_task, linear, boosting or constant.
-        outputs: Head outputs of all held-out rows.
+        models: For each task one or several, one a seed, in the order of the seeds.
         n_trials: Configurations that were tried to get it.
-        member_epochs: Epochs that were trained to get it; 0 where there are none.
-        settings: What a grid chose, task to settings.
-        key: Names the model in the list of test readings.
+        member_epochs: Epochs that were trained to try them; 0 where there are none.
+        finalist_epochs: Epochs that were trained over fresh seeds.
+        settings: What was chosen: task or row to settings.
+        shipped: Key of the model that stands for the row where one has to.
+        rivals: Task to the valid scores of the configurations that luck chose among, one list a
+            configuration.
     """
 
-    name: str
     kind: str
-    outputs: Outputs
+    models: tuple[Model, ...]
     n_trials: int
     member_epochs: int
-    settings: Mapping[str, Any]
-    key: str
+    finalist_epochs: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    shipped: str = ""
+    rivals: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As shown."""
+        return NAMES[self.kind]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of its models."""
+        return tuple(model.key for model in self.models)
 
 
 NAMES = {
@@ -78,145 +108,141 @@ def collect_rows(
     study: Study,
     prepared: Prepared,
     folder: StudyFolder,
-    best: TrialRecord,
-    predictor: Predictor,
+    model_of: ModelOf,
     say: Callable[[str], None],
     read_only: bool = False,
 ) -> list[Row]:
-    """Returns the rows, training and keeping those that are missing.
+    """Returns the rows; those from `baselines` are fitted and kept where they are missing.
 
     Args:
-        study: The study.
+        study: The study, whose rows were searched.
         prepared: Its data.
-        folder: Keeps the rows' outputs.
-        best: The best trial.
-        predictor: Its model.
-        say: Told what is being trained.
-        read_only: Train nothing: rows that are missing are left out.
+        folder: Its files.
+        model_of: Gives the models of searched rows.
+        say: Told what is being fitted.
+        read_only: Fit nothing: rows that are missing are left out, as are searches with another
+            number of trials than the study's own.
+
+    Raises:
+        TrainingError: No trial of a row is complete.
     """
-    trials = folder.trials()
-    tuned = Row(
-        NAMES["tuned"], "tuned", _predict(predictor, prepared), len(trials),
-        sum(trial.epochs for trial in trials), {}, best.key,
-    )  # fmt: skip
-    rows = [tuned]
-    shelf = Shelf(folder.path / "rows")
-    weighted = _key(prepared, best.params, best.seed)
-    plain = _key(prepared)
-    makers: list[tuple[tuple[str, ...], str, Callable[[], list[Row]]]] = [
-        (("equal_weights", "single_task"), weighted,
-         lambda: _train_weighted(study, prepared, best)),
-        (("constant",), plain, lambda: [_from_baseline(fit_constant(prepared))]),
-        (("linear",), plain, lambda: [_from_baseline(fit_linear(prepared))]),
-        (("boosting",), plain, lambda: [_from_baseline(fit_boosting(prepared))]),
-    ]  # fmt: skip
-    for kinds, key, make in makers:
-        found = [shelf.load(kind, key) for kind in kinds]
-        if not all(found) and not read_only:
-            say(f"Training for the comparison: {', '.join(NAMES[kind] for kind in kinds)}")
-            found = [shelf.save(row, key) for row in make()]
-        rows += [row for row in found if row is not None]
+    searched = searched_rows(study, prepared, folder, model_of, read_only)
+    rows = [*searched, *_fitted(prepared, folder, say, read_only)]
     return sorted(rows, key=lambda row: list(NAMES).index(row.kind))
 
 
-class Shelf:
-    """Keeps rows on disk, each under its kind and a key of what it was made from."""
+def searched_rows(
+    study: Study,
+    prepared: Prepared,
+    folder: StudyFolder,
+    model_of: ModelOf,
+    read_only: bool = False,
+) -> list[Row]:
+    """Returns tuned, equal weights and each task alone; see `collect_rows`."""
+    return _Collector(study, prepared, folder, model_of).searched(read_only)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    def load(self, kind: str, key: str) -> Row | None:
-        """Returns a row that was kept."""
-        stored = read_json(self.path / f"{kind}-{key}.json")
-        if stored is None:
-            return None
-        with np.load(self.path / f"{kind}-{key}.npz", allow_pickle=False) as arrays:
-            outputs = {
-                part: {task: arrays[f"{part}/{i}"] for i, task in enumerate(stored["tasks"])}
-                for part in HELD_OUT
-            }
+@dataclass(frozen=True)
+class _Collector:
+    study: Study
+    prepared: Prepared
+    folder: StudyFolder
+    model_of: ModelOf
+
+    def searched(self, read_only: bool) -> list[Row]:
+        """Returns tuned, equal weights and each task alone."""
+        tuned = tuned_row(self.study, self.prepared)
+        rows = [self._row("tuned", [tuned])]
+        plans = baseline_rows(self.study, self.prepared)
+        if not plans:  # one task: equal weights and the task alone are the study itself
+            return [*rows, *(self._row(kind, [tuned]) for kind in ("equal_weights", "single_task"))]
+        n_trials = len(self.folder.trials())
+        for kind, group in (
+            ("equal_weights", [plan for plan in plans if plan.name == EQUAL]),
+            ("single_task", [plan for plan in plans if plan.name != EQUAL]),
+        ):
+            complete = all(self._is_searched(plan, n_trials) for plan in group)
+            if complete or not read_only:
+                rows.append(self._row(kind, group))
+        return rows
+
+    def _files(self, plan: RowPlan) -> StudyFolder:
+        return self.folder if plan.is_tuned else self.folder.row(plan.name)
+
+    def _is_searched(self, plan: RowPlan, n_trials: int) -> bool:
+        folder = self._files(plan)
+        choice = choose(folder, self.study.spec.search.finalists)
+        ended = choice is not None and (
+            choice.retrained or self.study.spec.search.finalists is None
+        )
+        return ended and len(folder.trials()) >= n_trials
+
+    def _row(self, kind: str, plans: Sequence[RowPlan]) -> Row:
+        choices = [(plan, self._choice(plan)) for plan in plans]
+        trials = [trial for plan in plans for trial in self._files(plan).trials()]
+        finalists = [found for plan in plans for found in self._files(plan).all_finalists()]
+        models = [self._model(plan, record) for plan, choice in choices for record in choice.seeds]
+        [shipped, *others] = [_key(plan, choice.shipped) for plan, choice in choices]
         return Row(
-            stored["name"], kind, outputs, stored["n_trials"], stored["member_epochs"],
-            stored["settings"], stored["key"],
+            kind, tuple(models), len(trials), sum(trial.epochs for trial in trials),
+            sum(found.epochs for found in finalists),
+            {plan.name: dict(choice.shipped.params) for plan, choice in choices},
+            "" if others else shipped,
+            {task: _rivals(choice, task) for plan, choice in choices for task in plan.tasks},
         )  # fmt: skip
 
-    def save(self, row: Row, key: str) -> Row:
-        """Keeps a row: arrays first, then the JSON that makes them count."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        arrays = {
-            f"{part}/{i}": values
-            for part in HELD_OUT
-            for i, values in enumerate(row.outputs[part].values())
-        }
-        np.savez_compressed(self.path / f"{row.kind}-{key}.npz", allow_pickle=False, **arrays)
-        named = Row(**{**vars(row), "key": f"{row.kind}-{key}"})
-        values = {k: v for k, v in vars(named).items() if k != "outputs"}
-        write_json(
-            self.path / f"{row.kind}-{key}.json", {**values, "tasks": list(row.outputs["valid"])}
-        )
-        return named
-
-
-def _key(prepared: Prepared, *parts: Any) -> str:
-    text = json.dumps([prepared.prepared_digest, *parts], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _predict(predictor: Predictor, prepared: Prepared) -> Outputs:
-    return {
-        part: predict_member(predictor.architecture, predictor.parameters, prepared.parts[part])
-        for part in HELD_OUT
-    }
-
-
-def weighted_members(study: Study, prepared: Prepared, best: TrialRecord) -> list[Member]:
-    """Returns equal weights, then each task alone, at the best trial's settings and seed."""
-    n_tasks = len(prepared.tasks)
-    weights = [(1.0,) * n_tasks, *(alone_weights(n_tasks, task) for task in range(n_tasks))]
-    return [
-        make_member(study, prepared, number, best.params, seed=best.seed, weights=weight)
-        for number, weight in enumerate(weights)
-    ]
-
-
-def _train_weighted(study: Study, prepared: Prepared, best: TrialRecord) -> list[Row]:
-    members = weighted_members(study, prepared, best)
-    with one_thread():
-        trained = train(members, prepared)
-    for result in trained:
-        if result.state != "complete":
+    def _choice(self, plan: RowPlan) -> Choice:
+        found = choose(self._files(plan), self.study.spec.search.finalists)
+        if found is None:
             raise TrainingError(
-                f"A baseline at the best trial's settings ended as {result.state}: "
-                f"{result.reason}. Narrow the range of `train.lr`."
+                f"No trial of the row {plan.name} is complete, so there is nothing to compare "
+                "with. Narrow the range of `train.lr`, or add trials."
             )
-    outputs = [
-        dict(_member_outputs(member, result, prepared))
-        for member, result in zip(members, trained, strict=True)
-    ]
-    names = [task.name for task in prepared.tasks]
-    alone = {
-        part: {task: outputs[1 + i][part][task] for i, task in enumerate(names)}
-        for part in HELD_OUT
-    }
+        return found
+
+    def _model(self, plan: RowPlan, record: TrialRecord) -> Model:
+        predictor = self.model_of(plan, record)
+        outputs = {}
+        for part in HELD_OUT:
+            found = predict_member(
+                predictor.architecture, predictor.parameters, self.prepared.parts[part]
+            )
+            outputs[part] = {task: found[task] for task in plan.tasks}
+        return Model(_key(plan, record), outputs, record.run_id, record.epochs)
+
+
+def _rivals(choice: Choice, task: str) -> list[list[float]]:
     return [
-        _trained_row("equal_weights", outputs[0], trained[:1]),
-        _trained_row("single_task", alone, trained[1:]),
+        [record.evaluation.scores[task] for record in seeds if record.evaluation is not None]
+        for seeds in choice.rivals
     ]
 
 
-def _member_outputs(
-    member: Member, result: Trained, prepared: Prepared
-) -> Iterator[tuple[str, Mapping[str, NDArray[Any]]]]:
-    shape = architecture_of(member, prepared)
-    for part in HELD_OUT:
-        yield part, predict_member(shape, result.parameters, prepared.parts[part])
+def _key(plan: RowPlan, record: TrialRecord) -> str:
+    return record.key if plan.name == TUNED else f"{plan.name}/{record.key}"
 
 
-def _trained_row(kind: str, outputs: Outputs, trained: Sequence[Trained]) -> Row:
-    epochs = sum(result.epochs for result in trained)
-    return Row(NAMES[kind], kind, outputs, len(trained), epochs, {}, "")
+def _fitted(
+    prepared: Prepared, folder: StudyFolder, say: Callable[[str], None], read_only: bool
+) -> list[Row]:
+    """Returns linear, boosting and constant."""
+    shelf = Shelf(folder.path / "rows", prepared.prepared_digest)
+    makers: Mapping[str, Callable[[Prepared], BaselineResult]] = {
+        "constant": fit_constant, "linear": fit_linear, "boosting": fit_boosting,
+    }  # fmt: skip
+    rows = []
+    for kind, make in makers.items():
+        found = shelf.load(kind)
+        if found is None and not read_only:
+            say(f"Fitting for the comparison: {NAMES[kind]}")
+            found = shelf.save(make(prepared))
+        if found is not None:
+            rows.append(fitted_row(found, shelf.key(kind)))
+    return rows
 
 
-def _from_baseline(result: BaselineResult) -> Row:
-    n_models = result.n_settings * len(result.settings)
-    return Row(NAMES[result.row], result.row, result.outputs, n_models, 0, result.settings, "")
+def fitted_row(found: BaselineResult, key: str) -> Row:
+    """Returns a row that was fitted and not searched."""
+    n_models = found.n_settings * len(found.settings)
+    model = Model(key, found.outputs)
+    return Row(found.row, (model,), n_models, 0, settings=found.settings, shipped=key)

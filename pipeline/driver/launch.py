@@ -80,11 +80,11 @@ def make_pruner(study: Study) -> Pruner:
     return pruner
 
 
-def default_workers(study: Study) -> int:
-    """Returns one worker a core, but no more than a cohort has arrays."""
+def default_workers(study: Study, n_rows: int = 1) -> int:
+    """Returns one worker a core, but no more than the cohorts of some rows have arrays."""
     search = study.spec.search
     size = 1 if search.population == "auto" else search.population
-    n_arrays = -(-search.cohort // size)
+    n_arrays = -(-search.cohort * n_rows // size)
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(n_cores or 1, n_arrays))
 

@@ -18,9 +18,13 @@ TIE = 0.05
 leave more room for several structures, and a close race must not hang on the machine's mood."""
 
 
+LARGEST = 64
+"""Most members in an array whose size is measured: larger ones cost cache and bring nothing."""
+
+
 def array_sizes(cohort: int, n_workers: int) -> Iterator[int]:
     """Yields the sizes worth measuring: doubling, up to one array a worker."""
-    most = max(1, -(-cohort // n_workers))
+    most = min(LARGEST, max(1, -(-cohort // n_workers)))
     size = 1
     while size < most:
         yield size
@@ -58,20 +62,31 @@ def fastest_array(
     return min(size for size, found in seconds.items() if found <= best * (1 + tie))
 
 
-def array_size(study: Study, prepared: Prepared, folder: StudyFolder, n_workers: int) -> int:
-    """Returns the array size of a study: from its file, its record, or measured and noted there."""
+def array_size(
+    study: Study, prepared: Prepared, folder: StudyFolder, n_workers: int, n_rows: int = 1
+) -> int:
+    """Returns the array size of a study: from its file, its record, or measured and noted there.
+
+    Args:
+        study: The study.
+        prepared: Its data.
+        folder: Its files.
+        n_workers: Workers, each with one thread.
+        n_rows: Rows whose cohorts train together.
+    """
     asked = study.spec.search.population
     if asked != "auto":
         return asked
     record = folder.record()
-    known: int | None = record.get("population")
+    key = "population" if n_rows == 1 else "population_of_rows"
+    known: int | None = record.get(key)
     if known is None:
-        known = calibrate(study, prepared, n_workers)
-        folder.save_record({**record, "population": known})
+        known = calibrate(study, prepared, n_workers, n_rows)
+        folder.save_record({**record, key: known})
     return known
 
 
-def calibrate(study: Study, prepared: Prepared, n_workers: int) -> int:
+def calibrate(study: Study, prepared: Prepared, n_workers: int, n_rows: int = 1) -> int:
     """Measures the array size for a study at the centre of its ranges."""
     centre = make_member(study, prepared, 0, study.centre())
     if is_stock(centre.model.sharing):
@@ -81,4 +96,4 @@ def calibrate(study: Study, prepared: Prepared, n_workers: int) -> int:
         return seconds_per_step([replace(centre, number=k) for k in range(size)], prepared)
 
     with one_thread():
-        return fastest_array(study.spec.search.cohort, n_workers, measure)
+        return fastest_array(study.spec.search.cohort * n_rows, n_workers, measure)

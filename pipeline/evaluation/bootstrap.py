@@ -6,7 +6,6 @@ difference can be taken draw by draw.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,21 +17,6 @@ from pipeline.tasks.base import Decoded, Kind
 Samples = NDArray[np.float64]
 
 _CHUNK = 32  # draws scored together: weights of 16,000 rows then fill 4 MB and stay in cache
-
-
-@dataclass(frozen=True)
-class Gain:
-    """A difference with its interval.
-
-    Attributes:
-        gain: Estimate on all rows.
-        low: Lower bound.
-        high: Upper bound.
-    """
-
-    gain: float
-    low: float
-    high: float
 
 
 def bootstrap_means(
@@ -56,16 +40,44 @@ def bootstrap_means(
     Raises:
         DataError: A task has no labelled row.
     """
+    return bootstrap_models([(kinds, outputs)], targets, groups, n_draws, seed)[0]
+
+
+def bootstrap_models(
+    models: Sequence[tuple[Sequence[Kind], Outputs]],
+    targets: Targets,
+    groups: NDArray[np.int64] | None = None,
+    n_draws: int = 1000,
+    seed: int = 0,
+) -> list[Samples]:
+    """Returns the (n_draws, T) scores of each model under the same draws.
+
+    Args:
+        models: Tasks that a model answers, and its head outputs of all rows.
+        targets: As for `bootstrap_means`, likewise the rest.
+        groups: Likewise.
+        n_draws: Likewise.
+        seed: Likewise.
+    """
     n_rows = len(next(iter(targets.values())))
-    scored = [_scored(kind, outputs, targets) for kind in kinds]
-    chunks = []
+    scored = [[_scored(kind, outputs, targets) for kind in kinds] for kinds, outputs in models]
+    chunks: list[list[Samples]] = [[] for _ in models]
     for weight in row_counts(n_rows, groups, n_draws, seed):
-        columns = [
-            kind.primary.score(kind.primary(target, decoded, weight[:, rows]))
-            for kind, rows, target, decoded in scored
-        ]
-        chunks.append(np.stack(columns, axis=1))
-    return np.concatenate(chunks)
+        # Rows that have a label of a task, cut out once for all models.
+        weights: dict[str, NDArray[Any]] = {}
+        for chunk, tasks in zip(chunks, scored, strict=True):
+            columns = []
+            for kind, rows, target, decoded in tasks:
+                drawn = weights.setdefault(kind.info.name, weight[:, rows])
+                columns.append(kind.primary.score(kind.primary(target, decoded, drawn)))
+            chunk.append(np.stack(columns, axis=1))
+    return [np.concatenate(chunk) for chunk in chunks]
+
+
+def n_units(kind: Kind, targets: Targets, groups: NDArray[np.int64] | None = None) -> int:
+    """Returns how many labelled rows of a task, or groups of them, are drawn."""
+    rows = labelled_rows(kind, targets[kind.info.name], "the bootstrapped part")
+    return int(rows.sum()) if groups is None else len(np.unique(groups[rows]))
 
 
 def interval(samples: Samples, level: float = 0.95) -> tuple[float, float]:
@@ -78,28 +90,6 @@ def interval(samples: Samples, level: float = 0.95) -> tuple[float, float]:
         return (float("nan"), float("nan"))
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return (float(low), float(high))
-
-
-def paired_gain(
-    score: float,
-    reference: float,
-    samples: Samples,
-    reference_samples: Samples,
-    unit: float = 1.0,
-    level: float = 0.95,
-) -> Gain:
-    """Returns how much better a model scores than its reference.
-
-    Args:
-        score: The model's score on all rows.
-        reference: The reference's.
-        samples: (D,) scores of the model under the draws.
-        reference_samples: (D,) scores of the reference under the same draws.
-        unit: What the difference is divided by.
-        level: Share of draws inside the interval.
-    """
-    low, high = interval((samples - reference_samples) / unit, level)
-    return Gain((score - reference) / unit, low, high)
 
 
 def _scored(

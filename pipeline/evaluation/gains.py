@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.evaluation.bootstrap import Gain, Samples, paired_gain
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.tasks.base import Kind
 
@@ -26,53 +25,12 @@ class DeltaM:
     reason: str = ""
 
 
-def task_gain(kind: Kind, score: float, alone: float, constant: float) -> float | None:
-    """Returns (score - alone) / (1 - constant), the gain as a share of what inputs can win.
+def gain_unit(kind: Kind, constant: float) -> float | None:
+    """Returns 1 - constant, what inputs can win and gains are shares of.
 
     None where the metric has no best value of 1, or the constant already reaches it.
     """
-    unit = gain_unit(kind, constant)
-    return None if unit is None else (score - alone) / unit
-
-
-def gain_unit(kind: Kind, constant: float) -> float | None:
-    """Returns 1 - constant, what a task's gains are measured in; None where that has no sense."""
     return 1 - constant if kind.primary.bounded_by_one and constant < 1 else None
-
-
-def task_gains(
-    kinds: Sequence[Kind],
-    model: Evaluation,
-    alone: Evaluation,
-    constant: Evaluation,
-    samples: Samples,
-    alone_samples: Samples,
-) -> dict[str, Gain | None]:
-    """Returns each task's gain with its 95 % interval over rows; the constant's score is fixed.
-
-    Args:
-        kinds: The tasks.
-        model: The shared model.
-        alone: Each task's own model.
-        constant: The best answers without inputs.
-        samples: (D, T) scores of the shared model from `bootstrap_means`.
-        alone_samples: (D, T) scores of the tasks alone under the same draws.
-    """
-    gains: dict[str, Gain | None] = {}
-    for column, kind in enumerate(kinds):
-        task = kind.info.name
-        unit = gain_unit(kind, constant.scores[task])
-        if unit is None:
-            gains[task] = None
-            continue
-        gains[task] = paired_gain(
-            model.scores[task],
-            alone.scores[task],
-            samples[:, column],
-            alone_samples[:, column],
-            unit,
-        )
-    return gains
 
 
 def mean_gain(gains: Mapping[str, float | None]) -> float | None:

@@ -167,93 +167,6 @@ def gates_table(decision: Mapping[str, Any]) -> Table:
     return table
 
 
-def comparison_table(document: Mapping[str, Any]) -> Table:
-    """Returns the rows of a comparison with each task's primary metric."""
-    primary = document["primary"]
-    table = Table(title=f"{document['study']} on {document['split']}")
-    table.add_column("row")
-    table.add_column("mean score", justify="right")
-    table.add_column("95 % interval", justify="right")
-    for task, metric in primary.items():
-        table.add_column(f"{task}\n{metric}", justify="right")
-    table.add_column("budget", justify="right")
-    for row in document["rows"]:
-        low, high = row["interval"]
-        cells = (_number(row["tasks"][task].get(metric)) for task, metric in primary.items())
-        table.add_row(
-            row["name"], _number(row["mean"]), f"{_number(low)} to {_number(high)}",
-            *cells, budget_text(row["budget"]),
-            style="bold" if row["kind"] == "tuned" else None,
-        )  # fmt: skip
-    return table
-
-
-def summary_tables(document: Mapping[str, Any]) -> list[Table]:
-    """Returns a table for each task whose answers are summaries: ROUGE, copying, length."""
-    tables = []
-    for task, rows in document.get("summaries", {}).items():
-        title = f"Summaries of {task} on {document['split']}, {rows[0]['n']} documents"
-        table = Table(title=title)
-        table.add_column("summary")
-        for name in ("ROUGE-1", "ROUGE-2", "ROUGE-L", "copied", "length"):
-            table.add_column(name, justify="right")
-        for row in rows:
-            scores = [_with_interval(row, name) for name in ("rouge1", "rouge2", "rougeL")]
-            beside = [_number(row[name]) for name in ("copied", "length")]
-            bold = "bold" if row is rows[0] else None
-            table.add_row(row["name"], *scores, *beside, style=bold)
-        tables.append(table)
-    return tables
-
-
-def _with_interval(row: Mapping[str, Any], name: str) -> str:
-    low, high = row["intervals"][name]
-    return f"{row[name]:.3f} ({low:.3f} to {high:.3f})"
-
-
-def comparison_notes(document: Mapping[str, Any]) -> list[str]:
-    """Returns what the table does not say: gains, verdicts, readings of test."""
-    if len(document["verdicts"]) == 1:
-        # Equal weights and the task alone are then the tuned model itself: no gain to speak of.
-        return [*_verdict_notes(document), _reads_note(document)]
-    notes = []
-    for task, gain in document["gains"].items():
-        notes.append(
-            f"{task}: gain over the same task alone {gain['gain']:+.4f} "
-            f"({gain['low']:+.4f} to {gain['high']:+.4f})"
-        )
-    if document["mean_gain"] is not None:
-        notes.append(
-            f"mean gain {document['mean_gain']:+.4f}, as a share of what is left above the constant"
-        )
-    if document["delta_m"] is not None:
-        notes.append(f"delta_m {document['delta_m']:+.2%} against each task alone")
-    elif document["delta_m_reason"]:
-        notes.append(f"delta_m is not given: {document['delta_m_reason']}")
-    return [*notes, *_verdict_notes(document), _reads_note(document)]
-
-
-def _verdict_notes(document: Mapping[str, Any]) -> list[str]:
-    verdicts = document["verdicts"]
-    tasks = {
-        kind: ", ".join(task for task, verdict in verdicts.items() if verdict == kind)
-        for kind in ("neither", "unclear")
-    }
-    notes = []
-    if tasks["neither"]:
-        notes.append(f"neither: no row beats the constant for {tasks['neither']}")
-    if tasks["unclear"] and len(verdicts) > 1:
-        notes.append(
-            f"unclear whether sharing helped {tasks['unclear']}: intervals cover the rows drawn, "
-            "and one seed a row cannot tell sharing from luck"
-        )
-    return notes
-
-
-def _reads_note(document: Mapping[str, Any]) -> str:
-    return f"test was read for {document['test_reads']} models of this study"
-
-
 def study_page(
     name: str,
     trials: Sequence[TrialRecord],
@@ -280,12 +193,6 @@ def study_page(
         cells = [_number(trial.evaluation.scores[t]) if trial.evaluation else "" for t in tasks]
         rows.append(f"| #{trial.number} | {_number(trial.score)} | " + " | ".join(cells) + " |")
     return "\n\n".join([*head, "\n".join(rows)])
-
-
-def budget_text(budget: Mapping[str, int]) -> str:
-    """Returns what a row cost."""
-    epochs = f", {budget['member_epochs']} epochs" if budget["member_epochs"] else ""
-    return f"{budget['trials']} fit{'s' if budget['trials'] != 1 else ''}{epochs}"
 
 
 def _short(path: str) -> str:

@@ -1,4 +1,4 @@
-"""The comparison of a study's best trial with the rows that it must beat."""
+"""The comparison of a study's best model with the rows that it must beat."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Any
 from pipeline.comparison.compare import Scored, compare_rows, score_rows
 from pipeline.comparison.readings import Readings
 from pipeline.comparison.rows import collect_rows
+from pipeline.driver.beside import RowsBeside
 from pipeline.driver.json_files import read_json, write_json
-from pipeline.driver.records import TrialRecord
 from pipeline.driver.trials import evaluation_metrics
-from pipeline.stages.evaluating import known_reading, track_test
+from pipeline.evaluation.evaluate import Evaluation
+from pipeline.stages.evaluating import track_test
 from pipeline.stages.session import (
     DEFAULT_STORE,
     Say,
     Session,
     Tables,
-    find_trial,
+    comparison_file,
+    find_choice,
     model_of,
     open_searched,
     recording,
@@ -37,9 +39,10 @@ def compare(
     store: Store | Path | str = DEFAULT_STORE,
     tables: Tables | None = None,
     tracking_uri: str | None = None,
+    n_workers: int | None = None,
     say: Say = say_on_stderr,
 ) -> dict[str, Any]:
-    """Compares the best trial with the other rows, training those that are missing.
+    """Compares the best model with the other rows, searching those that are missing.
 
     Args:
         study: The study, searched before.
@@ -49,6 +52,7 @@ def compare(
         store: Where the study is recorded.
         tables: Data frames in place of paths.
         tracking_uri: A server in place of the store's database.
+        n_workers: Local processes; by default one a core. It changes no parameter.
         say: Told what is being trained.
 
     Returns:
@@ -57,39 +61,54 @@ def compare(
     Raises:
         InputError: The study has no complete trial.
         ResumeError: The study's settings or data are not those of the search.
+        TrainingError: No trial of a row is complete.
+        Interrupted: Ctrl-C; the same command goes on.
     """
     session = open_searched(study, store, tables, tracking_uri)
-    best = find_trial(session, "best")
-    n_trials = len(session.folder.trials())
-    file = session.folder.path / "comparisons" / f"{part}-{best.number}-of-{n_trials}.json"
-    known = read_json(file)
-    if known is not None and known["data"] == session.prepared.data_digest:
-        return {**known, "test_reads": len(Readings(session.folder).all())}
+    find_choice(session)  # or there is nothing to compare
+    known = _known(session, part)
+    if known is not None:
+        return known
     if read_only:
-        scored = _score(session, best, part, True, say)
-        return _document(session, scored, part)
+        return _document(session, _score(session, part, True, say), part)
     with recording(session) as tracker:
-        scored = _score(session, best, part, False, say)
+        train_rows(session, tracker, n_workers, say)
+        known = _known(session, part)  # finalists that were missing have changed the choice
+        if known is not None:
+            return known
+        scored = _score(session, part, False, say)
         if part == "test":
-            if known_reading(session, best) is None:
-                track_test(tracker, best.run_id, best.epochs, scored[0].evaluation)
-            _note_readings(session, scored)
+            _note_readings(session, tracker, scored)
         _track_rows(session, tracker, scored, part)
         document: dict[str, Any] = _document(session, scored, part)
-        write_json(file, document)
+        tracker.flush()  # what is known is not written again
+        write_json(comparison_file(session, part), document)
     return document
 
 
-def _score(
-    session: Session, best: TrialRecord, part: str, read_only: bool, say: Say
-) -> list[Scored]:
-    predictor = model_of(session, best, say)
+def train_rows(session: Session, tracker: Tracker, n_workers: int | None, say: Say) -> None:
+    """Searches the baselines that are missing, and trains the finalists that are."""
+    RowsBeside(
+        session.study, session.prepared, session.folder, tracker, say, n_workers
+    ).run()  # fmt: skip
+
+
+def _known(session: Session, part: str) -> dict[str, Any] | None:
+    """Returns a comparison that was made of the same models and data."""
+    known: dict[str, Any] | None = read_json(comparison_file(session, part))
+    if known is None or known["data"] != session.prepared.data_digest:
+        return None
+    return {**known, "test_reads": len(Readings(session.folder).all())}
+
+
+def _score(session: Session, part: str, read_only: bool, say: Say) -> list[Scored]:
     rows = collect_rows(
-        session.study, session.prepared, session.folder, best, predictor, say, read_only
-    )
+        session.study, session.prepared, session.folder,
+        lambda row, record: model_of(session, record, say, row), say, read_only,
+    )  # fmt: skip
     if read_only and part == "test":
         readings, data = Readings(session.folder), session.prepared.data_digest
-        rows = [row for row in rows if readings.get(row.key, data) is not None]
+        rows = [row for row in rows if all(readings.get(key, data) for key in row.keys)]
     return score_rows(rows, session.prepared, part, session.study.spec.seed)
 
 
@@ -99,17 +118,26 @@ def _document(session: Session, scored: Sequence[Scored], part: str) -> dict[str
     return compare_rows(session.name, scored, session.prepared, part, n_reads, seed)
 
 
-def _note_readings(session: Session, scored: Sequence[Scored]) -> None:
-    readings = Readings(session.folder)
+def _note_readings(session: Session, tracker: Tracker, scored: Sequence[Scored]) -> None:
+    """Keeps what was read of test for each model, and shows it on the model's run."""
+    readings, data = Readings(session.folder), session.prepared.data_digest
+    known = readings.all()
+    fresh: dict[str, Evaluation] = {}
     for one in scored:
-        readings.add(one.row.key, session.prepared.data_digest, one.evaluation)
+        for model in one.row.models:
+            if f"{model.key}@{data}" not in known and model.key not in fresh:
+                fresh[model.key] = one.readings[model.key]
+                if model.run_id:
+                    track_test(tracker, model.run_id, model.epochs, fresh[model.key])
+    readings.add_all(data, fresh)
 
 
 def _track_rows(session: Session, tracker: Tracker, scored: Sequence[Scored], part: str) -> None:
-    """Records each row but the tuned one, which is a trial, as a run with the tag `row`."""
+    """Records each row that was fitted at once, not searched, as a run with the tag `row`."""
     record = session.folder.record()
     runs: dict[str, str] = record.get("rows", {})
-    fresh = [one for one in scored if one.row.kind != "tuned" and one.row.key not in runs]
+    fitted = [one for one in scored if not one.row.models[0].run_id]
+    fresh = [one for one in fitted if one.row.shipped not in runs]
     starts = [
         TrialStart(
             number=number,
@@ -124,14 +152,14 @@ def _track_rows(session: Session, tracker: Tracker, scored: Sequence[Scored], pa
         for number, one in enumerate(fresh)
     ]
     started = tracker.start_trials(starts)
-    runs |= {one.row.key: started[number] for number, one in enumerate(fresh)}
+    runs |= {one.row.shipped: started[number] for number, one in enumerate(fresh)}
     session.folder.save_record({**record, "rows": runs})
     # What a run shows of a part stays: the row is the same whenever it is compared again.
     shown: list[str] = record.get("rows_shown", [])
-    for one in scored:
-        if one.row.kind != "tuned" and f"{one.row.key} {part}" not in shown:
-            tracker.finish(runs[one.row.key], _row_end(one, part))
-            shown.append(f"{one.row.key} {part}")
+    for one in fitted:
+        if f"{one.row.shipped} {part}" not in shown:
+            tracker.finish(runs[one.row.shipped], _row_end(one, part))
+            shown.append(f"{one.row.shipped} {part}")
     session.folder.save_record({**record, "rows": runs, "rows_shown": shown})
 
 

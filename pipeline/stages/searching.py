@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.driver.beside import RowsBeside
 from pipeline.driver.choice import choose
 from pipeline.driver.journal import make_sampler
 from pipeline.driver.launch import SearchOptions, SearchResult, default_workers
@@ -39,6 +40,7 @@ def search(
     timeout_seconds: float | None = None,
     n_workers: int | None = None,
     fresh: bool = False,
+    baselines: bool = False,
     store: Store | Path | str = DEFAULT_STORE,
     tables: Tables | None = None,
     tracking_uri: str | None = None,
@@ -54,6 +56,7 @@ def search(
         timeout_seconds: After this no further cohort starts, in the free order no further trial.
         n_workers: Local processes; by default one a core. It changes no parameter.
         fresh: Archive what an earlier launch left and start again.
+        baselines: Search equal weights and each task alone too; else `compare` does it.
         store: Where to record.
         tables: Data frames in place of paths.
         tracking_uri: A server in place of the store's database.
@@ -91,6 +94,10 @@ def search(
             result = Search(
                 study, session.prepared, session.folder, recorder, options, observers, describe
             ).run()
+            if baselines:
+                RowsBeside(
+                    study, session.prepared, session.folder, recorder, say, n_workers
+                ).run()  # fmt: skip
             return _search_json(session, result, recorder.experiment_id)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from pipeline.comparison.compare import Scored, compare_rows, score_rows
 from pipeline.comparison.readings import Readings
-from pipeline.comparison.rows import NAMES, Row
+from pipeline.comparison.rows import Model, Row
 from pipeline.data.encoding import Encoder
 from pipeline.data.prepared import Part, Prepared, PrepareReport
 from pipeline.driver.records import StudyFolder
@@ -42,10 +43,17 @@ def make_prepared(grouped: bool = False) -> Prepared:
     return Prepared(parts, Encoder((), ()), infos, "data", "prepared", report)
 
 
-def make_row(prepared: Prepared, kind: str, noise: float, age_noise: float | None = None) -> Row:
+def make_row(
+    prepared: Prepared,
+    kind: str,
+    noise: float,
+    age_noise: float | None = None,
+    seeds: int = 1,
+    rivals: dict[str, list[list[float]]] | None = None,
+) -> Row:
     """Outputs that are the truth and noise, in standard deviations; infinite noise leaves no truth.
 
-    `age_noise` is that of the task `age`, where it differs.
+    `age_noise` is that of the task `age`, where it differs. Each seed has noise of its own.
     """
     draw = np.random.default_rng(list(kind.encode()))
     spec = prepared.tasks[1].options
@@ -54,13 +62,16 @@ def make_row(prepared: Prepared, kind: str, noise: float, age_noise: float | Non
         "age": (prepared.parts["test"].targets["age"] - spec["mean"]) / spec["std"],
     }
     levels = {"sick": noise, "age": noise if age_noise is None else age_noise}
-    outputs = {}
-    for task, values in truth.items():
-        luck = draw.normal(size=N_ROWS)
-        level = levels[task]
-        mixed = 0.01 * luck if np.isinf(level) else values + level * luck
-        outputs[task] = mixed[:, None].astype(np.float32)
-    return Row(NAMES[kind], kind, {"valid": outputs, "test": outputs}, 1, 0, {}, f"{kind}-key")
+    models = []
+    for seed in range(seeds):
+        outputs = {}
+        for task, values in truth.items():
+            luck = draw.normal(size=N_ROWS)
+            level = levels[task]
+            mixed = 0.01 * luck if np.isinf(level) else values + level * luck
+            outputs[task] = mixed[:, None].astype(np.float32)
+        models.append(Model(f"{kind}-seed-{seed}", {"valid": outputs, "test": outputs}))
+    return Row(kind, tuple(models), 1, 0, shipped=models[0].key, rivals=rivals or {})
 
 
 def constant(prepared: Prepared) -> Row:
@@ -68,7 +79,8 @@ def constant(prepared: Prepared) -> Row:
         info.name: np.tile(np.array(info.constant, np.float32), (N_ROWS, 1))
         for info in prepared.tasks
     }
-    return Row("constant", "constant", {"valid": outputs, "test": outputs}, 2, 0, {}, "c")
+    model = Model("c", {"valid": outputs, "test": outputs})
+    return Row("constant", (model,), 2, 0, shipped="c")
 
 
 def compared(rows: list[Row], prepared: Prepared, test_reads: int = 0) -> tuple[list[Scored], dict]:
@@ -86,7 +98,7 @@ def test_gains_are_shares_of_what_inputs_can_win(prepared: Prepared) -> None:
             constant(prepared)]  # fmt: skip
     _, found = compared(rows, prepared, test_reads=3)
     targets = prepared.parts["test"].targets
-    tuned, alone = (row.outputs["test"] for row in rows[:2])
+    tuned, alone = (row.models[0].outputs["test"] for row in rows[:2])
     auc = [roc_auc_score(targets["sick"], outputs["sick"][:, 0]) for outputs in (tuned, alone)]
     options = prepared.tasks[1].options
     r2 = [
@@ -135,24 +147,81 @@ def test_without_its_rows_there_are_no_gains(prepared: Prepared) -> None:
     assert found["rows"] == []
 
 
+def test_several_seeds_give_verdicts_and_one_gives_none(prepared: Prepared) -> None:
+    def found(seeds: int, **luck: dict[str, list[list[float]]]) -> dict[str, Any]:
+        rows = [make_row(prepared, "tuned", 0.3, 2.0, seeds, **luck),
+                make_row(prepared, "single_task", 1.5, 0.5, seeds), constant(prepared)]  # fmt: skip
+        return compared(rows, prepared)[1]
+
+    several = found(4)
+    assert several["verdicts"] == {"sick": "together", "age": "alone"}
+    assert several["gains"]["sick"]["low"] > 0 > several["gains"]["age"]["high"]
+    assert several["differences"]["sick"]["p"] < 0.05
+    low, high = several["mean_gain_interval"]
+    assert low < several["mean_gain"] < high
+    assert found(1)["verdicts"] == {"sick": "unclear", "age": "unclear"}
+    # Configurations that valid cannot tell apart, but that suit a task very differently.
+    luck = found(4, rivals={"sick": [[0.5, 0.52], [0.95, 0.93]], "age": [[0.5, 0.5], [0.5, 0.5]]})
+    assert luck["verdicts"] == {"sick": "unclear", "age": "alone"}
+
+
+def test_a_row_shows_means_over_its_seeds_beside_the_one_that_is_shipped(
+    prepared: Prepared,
+) -> None:
+    rows = [make_row(prepared, "tuned", 1.0, seeds=3), constant(prepared)]
+    [tuned, flat], found = compared(rows, prepared)
+    row = found["rows"][0]
+    each = [tuned.readings[key] for key in rows[0].keys]
+    assert row["scores"]["age"] == pytest.approx(np.mean([one.scores["age"] for one in each]))
+    assert row["tasks"]["sick"]["accuracy"] == pytest.approx(
+        np.mean([one.tasks["sick"]["accuracy"] for one in each])
+    )
+    assert row["mean"] == pytest.approx(np.mean([one.mean for one in each]))
+    assert row["shipped"]["mean"] == pytest.approx(each[0].mean)
+    assert (row["seeds"], row["model"]) == (3, "tuned-seed-0")
+    assert row["valid_minus_test"] == pytest.approx(0.0)  # all parts have the same rows here
+    assert (flat.n_seeds, found["rows"][1]["shipped"]) == (1, None)
+
+
+def test_a_model_may_answer_one_task_only(prepared: Prepared) -> None:
+    whole = make_row(prepared, "single_task", 1.0, seeds=2)
+    models = [
+        Model(f"{task}/{model.key}", {part: {task: outputs[task]}
+                                      for part, outputs in model.outputs.items()})
+        for task in KINDS for model in whole.models
+    ]  # fmt: skip
+    [one], [other] = (
+        score_rows([row], prepared, "test", seed=0)
+        for row in (whole, Row("single_task", tuple(models), 1, 0))
+    )
+    assert other.evaluation == one.evaluation
+    assert {*other.readings} == {model.key for model in models}
+    for task in KINDS:
+        np.testing.assert_array_equal(other.scores[task].samples, one.scores[task].samples)
+
+
 def test_the_interval_is_that_of_the_mean_and_of_whole_groups(prepared: Prepared) -> None:
     [row] = score_rows([make_row(prepared, "tuned", 1.0)], prepared, "test", seed=0)
     low, high = row.interval
-    assert (low, high) == pytest.approx(np.quantile(row.samples.mean(1), [0.025, 0.975]))
+    drawn = np.mean([scores.samples[0] for scores in row.scores.values()], axis=0)
+    assert (low, high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
     assert low < row.evaluation.mean < high
     assert np.isclose(row.evaluation.mean, np.mean(list(row.evaluation.scores.values())))
     grouped = make_prepared(grouped=True)
     [other] = score_rows([make_row(grouped, "tuned", 1.0)], grouped, "test", seed=0)
     assert other.evaluation == row.evaluation
     assert other.interval != row.interval
+    assert other.scores["age"].n_units == 10
 
 
 def test_draws_are_common_to_rows(prepared: Prepared) -> None:
     row = make_row(prepared, "tuned", 1.0)
     twice = score_rows([row, row], prepared, "test", seed=0)
-    assert np.array_equal(twice[0].samples, twice[1].samples)
     [other] = score_rows([row], prepared, "test", seed=1)
-    assert not np.array_equal(other.samples, twice[0].samples)
+    for task in KINDS:
+        first = twice[0].scores[task].samples
+        assert np.array_equal(first, twice[1].scores[task].samples)
+        assert not np.array_equal(other.scores[task].samples, first)
 
 
 def test_the_document_is_json(prepared: Prepared) -> None:
@@ -179,5 +248,6 @@ def test_a_reading_is_kept_once_for_a_model_and_its_data(
     assert Readings(folder).get(key, "data") == first.evaluation
     assert Readings(folder).all() == before
     readings.add(key, "other data", second.evaluation)
-    readings.add("trial-5", "data", second.evaluation)
+    readings.add_all("data", {"trial-5": second.evaluation, key: second.evaluation})
+    assert Readings(folder).get(key, "data") == first.evaluation
     assert len(readings.all()) == 3

@@ -1,7 +1,5 @@
-"""The rows of a comparison: what is trained for them, at which settings, and what is kept."""
+"""The rows of a comparison: finalists of searched rows, and what is fitted and kept."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +7,20 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison import rows as rows_module
-from pipeline.comparison.rows import NAMES, Row, Shelf, collect_rows, weighted_members
+from pipeline.comparison.rows import NAMES, Row, collect_rows
+from pipeline.comparison.shelf import Shelf
 from pipeline.data.prepare import prepare_data
 from pipeline.data.prepared import Prepared
+from pipeline.driver.beside import RowsBeside
+from pipeline.driver.choice import choose
+from pipeline.driver.launch import SearchOptions
 from pipeline.driver.records import StudyFolder, TrialRecord
-from pipeline.driver.trials import make_member, make_predictor, make_record
+from pipeline.driver.rows import RowPlan
+from pipeline.driver.search import Search
 from pipeline.errors import TrainingError
 from pipeline.serving.predictor import Predictor
 from pipeline.study.loading import Study, parse_study
-from pipeline.training.loop import train
-from pipeline.training.members import architecture_of
+from pipeline.tracking.tracker import NullTracker
 from pipeline.training.predict import predict_member
 
 STUDY = """
@@ -31,33 +33,41 @@ tasks:
   size: {kind: regression, target: size}
 split: {train: 0.6, valid: 0.2, test: 0.2}
 model: {layers: [6], dropout: {low: 0.0, high: 0.4}}
-train: {lr: {low: 1.0e-3, high: 1.0e+9, log: true}, epochs: 3, batch_size: 32, patience: null}
+train: {lr: {low: 1.0e-3, high: 1.0e-1, log: true}, epochs: 3, batch_size: 32, patience: null}
+search: {trials: 4, cohort: 4, population: 16, pruner: none, finalists: {k: 2, seeds: 3}}
 """
-PARAMS = {"train.lr": 0.02, "model.dropout": 0.2, "weights.values.side": 3.0,
-          "weights.values.size": 0.3}  # fmt: skip
+ALONE = ("alone-sign", "alone-side", "alone-size")
 
 
-@dataclass(frozen=True)
 class Case:
-    """A study with one trial that was trained."""
+    """A study that was searched, whose baselines may be."""
 
-    study: Study
-    prepared: Prepared
-    best: TrialRecord
-    predictor: Predictor
+    def __init__(self, prepared: Prepared, studies: Path, text: str = STUDY) -> None:
+        self.study: Study = parse_study(text)
+        self.prepared = prepared
+        self.folder = StudyFolder(studies, "compared")
+        describe = lambda trials, state: (pd.DataFrame(), "")  # noqa: E731
+        Search(
+            self.study, prepared, self.folder, NullTracker(), SearchOptions(4), [], describe
+        ).run()  # fmt: skip
 
-    def collect(self, folder: StudyFolder, read_only: bool = False) -> list[Row]:
+    def search_baselines(self) -> None:
+        RowsBeside(
+            self.study, self.prepared, self.folder, NullTracker(), lambda _: None, 1
+        ).run()  # fmt: skip
+
+    def files(self, row: str) -> StudyFolder:
+        return self.folder if row == "tuned" else self.folder.row(row)
+
+    def model_of(self, row: RowPlan, record: TrialRecord) -> Predictor:
+        found = self.files(row.name).load_model(record.key)
+        assert found is not None, "the models of chosen finalists are kept"
+        return found
+
+    def collect(self, read_only: bool = False) -> list[Row]:
         return collect_rows(
-            self.study, self.prepared, folder, self.best, self.predictor, lambda _: None, read_only
+            self.study, self.prepared, self.folder, self.model_of, lambda _: None, read_only
         )
-
-
-def make_case(prepared: Prepared, number: int, params: dict[str, float]) -> Case:
-    study = parse_study(STUDY)
-    member = make_member(study, prepared, number, params)
-    [trained] = train([member], prepared)
-    record = make_record(member, trained, prepared, params, [], "run", 0)
-    return Case(study, prepared, record, make_predictor(member, trained, prepared))
 
 
 @pytest.fixture(scope="module")
@@ -74,131 +84,112 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 
 @pytest.fixture(scope="module")
-def case(prepared: Prepared) -> Case:
-    return make_case(prepared, 7, PARAMS)
+def case(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    made = Case(prepared, tmp_path_factory.mktemp("studies"))
+    made.search_baselines()
+    return made
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
-    return StudyFolder(tmp_path_factory.mktemp("studies"), "compared")
+def rows(case: Case) -> list[Row]:
+    return case.collect()
 
 
-@pytest.fixture(scope="module")
-def rows(case: Case, folder: StudyFolder) -> list[Row]:
-    return case.collect(folder)
-
-
-def check_equal(row: Row, outputs: Callable[[str, str], np.ndarray]) -> None:
-    for part, tasks in row.outputs.items():
-        assert part in ("valid", "test")
-        for task, values in tasks.items():
-            np.testing.assert_allclose(values, outputs(part, task), atol=1e-5)
-
-
-def test_rows_come_in_the_order_of_the_table_each_with_a_key_of_its_own(rows: list[Row]) -> None:
+def test_rows_come_in_the_order_of_the_table_each_model_with_a_key_of_its_own(
+    rows: list[Row],
+) -> None:
     assert [row.kind for row in rows] == list(NAMES)
     assert [row.name for row in rows] == list(NAMES.values())
-    assert len({row.key for row in rows}) == len(rows)
-    assert rows[0].key == "trial-7"
+    keys = [key for row in rows for key in row.keys]
+    assert len({*keys}) == len(keys) == 3 + 3 + 9 + 3
     for row in rows:
-        assert {*row.outputs} == {"valid", "test"}
-        assert list(row.outputs["test"]) == ["sign", "side", "size"]
+        assert {task for model in row.models for task in model.tasks} == {"sign", "side", "size"}
 
 
-def test_the_tuned_row_is_the_model_itself(rows: list[Row], case: Case) -> None:
-    def outputs(part: str, task: str) -> np.ndarray:
-        model = case.predictor
-        return predict_member(model.architecture, model.parameters, case.prepared.parts[part])[task]
-
-    check_equal(rows[0], outputs)
-
-
-def trained_alone(case: Case, weights: tuple[float, ...]) -> Callable[[str, str], np.ndarray]:
-    """Outputs of the best trial's settings and seed under other weights, in an array of one."""
-    member = make_member(
-        case.study, case.prepared, 0, case.best.params, seed=case.best.seed, weights=weights
-    )
-    [trained] = train([member], case.prepared)
-    shape = architecture_of(member, case.prepared)
-
-    def outputs(part: str, task: str) -> np.ndarray:
-        return predict_member(shape, trained.parameters, case.prepared.parts[part])[task]
-
-    return outputs
-
-
-def test_equal_weights_are_the_best_trials_settings_with_equal_weights(
-    rows: list[Row], case: Case
+@pytest.mark.parametrize(
+    ("position", "names"), [(0, ("tuned",)), (1, ("equal_weights",)), (2, ALONE)]
+)
+def test_a_searched_row_is_the_chosen_finalists_of_its_searches(
+    rows: list[Row], case: Case, position: int, names: tuple[str, ...]
 ) -> None:
-    equal = rows[1]
-    check_equal(equal, trained_alone(case, (1.0, 1.0, 1.0)))
-    assert not np.allclose(equal.outputs["test"]["size"], rows[0].outputs["test"]["size"], 1e-3)
-    assert (equal.n_trials, equal.member_epochs) == (1, 3)
+    row, models = rows[position], iter(rows[position].models)
+    for name in names:
+        folder = case.files(name)
+        choice = choose(folder, case.study.spec.search.finalists)
+        assert choice is not None
+        prefix = "" if name == "tuned" else f"{name}/"
+        if len(names) == 1:
+            assert row.shipped == prefix + choice.shipped.key
+        for record in choice.seeds:
+            model = next(models)
+            assert (model.key, model.run_id) == (prefix + record.key, record.run_id)
+            assert model.epochs == record.epochs
+            predictor = folder.load_model(record.key)
+            assert predictor is not None
+            tasks = (name.removeprefix("alone-"),) if len(names) > 1 else ("sign", "side", "size")
+            assert model.tasks == tasks
+            for part in ("valid", "test"):
+                outputs = predict_member(
+                    predictor.architecture, predictor.parameters, case.prepared.parts[part]
+                )
+                for task in tasks:
+                    np.testing.assert_allclose(model.outputs[part][task], outputs[task], atol=1e-5)
+    assert next(models, None) is None
+    assert (row.n_trials, row.member_epochs) == (4 * len(names), 12 * len(names))
+    assert row.finalist_epochs == 18 * len(names)
+    assert {*row.settings} == {*names}
 
 
-@pytest.mark.parametrize("task", [0, 1, 2])
-def test_each_task_alone_equals_training_it_alone(rows: list[Row], case: Case, task: int) -> None:
-    alone = rows[2]
-    name = ["sign", "side", "size"][task]
-    weights = tuple(float(index == task) for index in range(3))
-    outputs = trained_alone(case, weights)
-    for part in ("valid", "test"):
-        np.testing.assert_allclose(alone.outputs[part][name], outputs(part, name), atol=1e-5)
-    assert (alone.n_trials, alone.member_epochs) == (3, 9)
+def test_rivals_are_scores_on_valid_of_each_task(rows: list[Row], case: Case) -> None:
+    for row in rows[:3]:
+        assert {*row.rivals} == {"sign", "side", "size"}
+    choice = choose(case.folder.row("alone-size"), case.study.spec.search.finalists)
+    assert choice is not None
+    assert rows[2].rivals["size"] == [[seed.score for seed in one] for one in choice.rivals]
+    assert rows[3].rivals == {}
 
 
-def test_only_the_weights_differ_from_the_best_trial(case: Case) -> None:
-    first, *others = weighted_members(case.study, case.prepared, case.best)
-    own = make_member(case.study, case.prepared, 7, PARAMS)
-    assert first.weights == (1.0, 1.0, 1.0)
-    assert len(others) == 3
-    for member in (first, *others):
-        assert (member.model, member.train, member.seed, member.stream) == (
-            own.model, own.train, own.seed, own.stream,
-        )  # fmt: skip
-
-
-def test_rows_are_kept_and_not_trained_again(
-    rows: list[Row], case: Case, folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("train", "fit_constant", "fit_linear", "fit_boosting"):
-        monkeypatch.setattr(rows_module, name, None)
-    for kept, row in zip(case.collect(folder), rows, strict=True):
-        assert (kept.name, kept.kind, kept.key) == (row.name, row.kind, row.key)
-        assert (kept.n_trials, kept.member_epochs) == (row.n_trials, row.member_epochs)
-        assert kept.settings == row.settings
-        check_equal(kept, lambda part, task, row=row: row.outputs[part][task])
-
-
-def test_another_best_trial_needs_only_the_rows_at_its_settings(
-    rows: list[Row], prepared: Prepared, folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+def test_fitted_rows_are_kept_and_not_fitted_again(
+    rows: list[Row], case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("fit_constant", "fit_linear", "fit_boosting"):
         monkeypatch.setattr(rows_module, name, None)
-    other = make_case(prepared, 3, {**PARAMS, "train.lr": 0.01}).collect(folder)
-    assert {row.key for row in other[3:]} == {row.key for row in rows[3:]}
-    assert not {row.key for row in other[:3]} & {row.key for row in rows[:3]}
+    for kept, row in zip(case.collect(), rows, strict=True):
+        assert (kept.name, kept.kind, kept.keys) == (row.name, row.kind, row.keys)
+        assert (kept.n_trials, kept.member_epochs) == (row.n_trials, row.member_epochs)
+        assert kept.settings == row.settings
+        for one, other in zip(kept.models, row.models, strict=True):
+            for part, tasks in one.outputs.items():
+                for task, values in tasks.items():
+                    np.testing.assert_allclose(values, other.outputs[part][task], atol=1e-5)
 
 
-def test_reading_only_trains_nothing(case: Case, tmp_path: Path) -> None:
-    found = case.collect(StudyFolder(tmp_path, "compared"), read_only=True)
+def test_reading_only_leaves_out_what_was_not_searched(prepared: Prepared, tmp_path: Path) -> None:
+    case = Case(prepared, tmp_path)
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    found = case.collect(read_only=True)
     assert [row.kind for row in found] == ["tuned"]
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
 
 
 def test_a_row_counts_only_when_all_of_it_is_written(rows: list[Row], tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    assert shelf.load("linear", "k") is None
-    saved = shelf.save(rows[3], "k")
-    assert saved.key == "linear-k"
-    (tmp_path / "linear-k.json").unlink()  # a process killed before its last write
-    assert shelf.load("linear", "k") is None
+    shelf = Shelf(tmp_path, "data")
+    assert shelf.load("linear") is None
+    outputs = rows[3].models[0].outputs
+    result = rows_module.BaselineResult("linear", outputs, rows[3].settings, 5)
+    shelf.save(result)
+    kept = shelf.load("linear")
+    assert kept is not None
+    assert (kept.settings, kept.n_settings) == (rows[3].settings, 5)
+    np.testing.assert_array_equal(kept.outputs["test"]["side"], outputs["test"]["side"])
+    assert Shelf(tmp_path, "other data").load("linear") is None
+    (tmp_path / f"{shelf.key('linear')}.json").unlink()  # a process killed before its last write
+    assert shelf.load("linear") is None
 
 
-def test_a_baseline_that_diverges_says_what_to_do(prepared: Prepared, tmp_path: Path) -> None:
-    case = make_case(prepared, 0, PARAMS)
-    broken = TrialRecord(**{**vars(case.best), "params": {**PARAMS, "train.lr": 1e9}})
-    with pytest.raises(TrainingError, match=r"ended as diverged: .*`train\.lr`"):
-        collect_rows(
-            case.study, prepared, StudyFolder(tmp_path, "x"), broken, case.predictor, print
-        )
+def test_a_row_none_of_whose_trials_completes_says_what_to_do(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    case = Case(prepared, tmp_path)
+    with pytest.raises(TrainingError, match=r"No trial of the row equal_weights.*`train\.lr`"):
+        case.collect()

@@ -11,7 +11,8 @@ import pytest
 from driver_cases import FakeBackend, fake_score, small_study
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_cases import Crash, Launcher, Watcher, check
+from recording import Crash
+from search_cases import Launcher, Watcher, check
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import EpochDone

@@ -1,12 +1,11 @@
 """The search as a whole, on a study that trains in a moment, with a tracker that only remembers."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from driver_cases import small_study
-from search_cases import Crash, Launcher, Watcher, check
+from recording import Crash, plain
+from search_cases import Launcher, Watcher, check
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.launch import default_workers, make_pruner
@@ -32,20 +31,6 @@ def straight(
     trials = launcher.launch()
     check(launcher, trials)
     return trials, launcher.tracker.n_calls
-
-
-def plain(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Trials without what depends on the clock and on how often they were tried."""
-    return [
-        replace(
-            trial,
-            run_id="",
-            seconds=0,
-            ended_ms=0,
-            history=tuple(replace(epoch, timestamp_ms=0) for epoch in trial.history),
-        )
-        for trial in trials
-    ]
 
 
 def test_trial_0_is_at_the_centres_with_equal_weights(straight, study) -> None:

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.evaluation import bootstrap
-from pipeline.evaluation.bootstrap import bootstrap_means, interval, paired_gain
+from pipeline.evaluation.bootstrap import (
+    bootstrap_means,
+    bootstrap_models,
+    interval,
+    n_units,
+)
 from pipeline.evaluation.evaluate import evaluate_one
 from pipeline.study import catalogue
 from pipeline.study.spec import TaskSpec
@@ -60,7 +65,7 @@ def study(n_rows: int, seed: int, missing: float = 0.2) -> tuple[list[Kind], Arr
 def counts_of_draws(
     n_rows: int, groups: NDArray[np.int64] | None, n_draws: int, seed: int
 ) -> NDArray[Any]:
-    return np.concatenate(list(bootstrap._row_counts(n_rows, groups, n_draws, seed)))
+    return np.concatenate(list(bootstrap.row_counts(n_rows, groups, n_draws, seed)))
 
 
 @settings(max_examples=10, deadline=None)
@@ -137,23 +142,22 @@ def test_the_interval_of_a_mean_is_that_of_theory() -> None:
     assert (high + low) / 2 == pytest.approx(-errors.mean(), abs=0.2 * half)
 
 
-def test_a_model_gains_nothing_over_itself_and_pairs_are_tighter() -> None:
-    kinds, outputs, targets = study(200, 5)
-    samples = bootstrap_means(kinds, outputs, targets, n_draws=300)[:, 0]
-    same = paired_gain(0.6, 0.6, samples, samples)
-    assert (same.gain, same.low, same.high) == (0.0, 0.0, 0.0)
-    nudged = {**outputs, "sick": outputs["sick"] + 0.05 * np.arange(200)[:, None] % 0.1}
-    other = bootstrap_means(kinds, nudged, targets, n_draws=300)[:, 0]
-    unpaired = bootstrap_means(kinds, nudged, targets, n_draws=300, seed=9)[:, 0]
-    paired = paired_gain(0.6, 0.6, other, samples)
-    loose = paired_gain(0.6, 0.6, unpaired, samples)
-    assert paired.high - paired.low < 0.5 * (loose.high - loose.low)
+def test_models_share_draws_and_may_answer_some_tasks_only() -> None:
+    kinds, outputs, targets = study(60, 5)
+    nudged = {task: array + 0.3 for task, array in outputs.items()}
+    some = [kinds[2], kinds[0]]
+    first, second = bootstrap_models([(kinds, outputs), (some, nudged)], targets, n_draws=70)
+    np.testing.assert_array_equal(first, bootstrap_means(kinds, outputs, targets, n_draws=70))
+    np.testing.assert_array_equal(second, bootstrap_means(some, nudged, targets, n_draws=70))
 
 
-def test_a_gain_is_in_its_unit() -> None:
-    samples, reference = np.array([0.8, 0.9, 1.0]), np.array([0.5, 0.5, 0.5])
-    found = paired_gain(0.9, 0.5, samples, reference, unit=0.5, level=1.0)
-    assert (found.gain, found.low, found.high) == pytest.approx((0.8, 0.6, 1.0))
+def test_what_is_drawn_is_counted_with_its_labels() -> None:
+    kinds, _, targets = study(30, 1)
+    kind = kinds[0]
+    rows = np.flatnonzero(~np.isnan(targets[kind.info.name]))
+    assert n_units(kind, targets) == len(rows) < 30
+    groups = np.arange(30) // 7
+    assert n_units(kind, targets, groups) == len({row // 7 for row in rows.tolist()})
 
 
 def test_a_thousand_draws_of_a_large_table_take_seconds() -> None:

@@ -118,53 +118,6 @@ def test_gates_are_shown_with_what_was_measured() -> None:
     assert row_of(text, "min_gain")[2] == ""
 
 
-def document(**values: Any) -> dict[str, Any]:
-    rows = [
-        {"name": "tuned", "kind": "tuned", "mean": 0.7, "interval": [0.65, 0.75],
-         "tasks": {"left": {"accuracy": 0.8}, "total": {"r2": 0.6}},
-         "budget": {"trials": 8, "member_epochs": 90}},
-        {"name": "constant", "kind": "constant", "mean": 0.05, "interval": [0.04, 0.06],
-         "tasks": {"left": {"accuracy": 0.1}, "total": {"r2": None}},
-         "budget": {"trials": 1, "member_epochs": 0}},
-    ]  # fmt: skip
-    found = {
-        "study": "s", "split": "test", "rows": rows, "primary": {"left": "accuracy", "total": "r2"},
-        "gains": {"left": {"gain": 0.05, "low": -0.01, "high": 0.11}}, "mean_gain": 0.05,
-        "delta_m": 0.031, "delta_m_reason": "",
-        "verdicts": {"left": "unclear", "total": "neither"}, "test_reads": 6,
-    }  # fmt: skip
-    return {**found, **values}
-
-
-def test_a_comparison_shows_each_rows_primary_metrics_and_cost() -> None:
-    text = shown(tables.comparison_table(document()))
-    assert row_of(text, "tuned") == [
-        "tuned", "0.7000", "0.6500 to 0.7500", "0.8000", "0.6000", "8 fits, 90 epochs",
-    ]  # fmt: skip
-    assert row_of(text, "constant") == [
-        "constant", "0.0500", "0.0400 to 0.0600", "0.1000", "", "1 fit",
-    ]  # fmt: skip
-    assert row_of(text, "row") == ["row", "mean score", "95 % interval", "accuracy", "r2", "budget"]
-    assert "s on test" in text
-
-
-def test_notes_tell_gains_verdicts_and_readings() -> None:
-    notes = "\n".join(tables.comparison_notes(document()))
-    assert "left: gain over the same task alone +0.0500 (-0.0100 to +0.1100)" in notes
-    assert "mean gain +0.0500" in notes
-    assert "delta_m +3.10% against each task alone" in notes
-    assert "neither: no row beats the constant for total" in notes
-    assert "unclear whether sharing helped left:" in notes
-    assert "test was read for 6 models" in notes
-
-
-def test_notes_tell_why_there_is_no_delta_m() -> None:
-    given = document(delta_m=None, delta_m_reason="`total` alone has r2 0.01, too little")
-    assert "delta_m is not given: `total` alone" in "\n".join(tables.comparison_notes(given))
-    nothing = document(delta_m=None, gains={}, mean_gain=None, verdicts={})
-    assert tables.comparison_notes(nothing) == ["test was read for 6 models of this study"]
-
-
 def test_a_page_begins_with_the_result() -> None:
     page = tables.study_page("adult", TRIALS, "complete", "#/experiments/7/runs?x=%27y%27")
     first, second, third = [line for line in page.splitlines() if line][:3]
@@ -182,15 +135,4 @@ def test_a_page_without_a_complete_trial_says_so() -> None:
     page = tables.study_page("adult", TRIALS[3:4], "interrupted", "#/")
     assert page == (
         "Study **adult** (interrupted): no trial is complete yet. 0 complete, 1 diverged."
-    )
-
-
-def test_one_task_alone_has_no_gain_to_speak_of() -> None:
-    document = {
-        "gains": {"size": {"gain": 0.0, "low": 0.0, "high": 0.0}}, "mean_gain": 0.0,
-        "delta_m": 0.0, "delta_m_reason": "", "verdicts": {"size": "unclear"}, "test_reads": 6,
-    }  # fmt: skip
-    assert tables.comparison_notes(document) == ["test was read for 6 models of this study"]
-    assert tables.comparison_notes({**document, "verdicts": {"size": "neither"}})[0] == (
-        "neither: no row beats the constant for size"
     )

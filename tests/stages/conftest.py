@@ -22,7 +22,7 @@ def chain(store: Store) -> Chain:
 @pytest.fixture(scope="session")
 def compared(chain: Chain) -> Chain:
     """The study after its comparison on test."""
-    chain.found["compare"] = compare(chain.study, **chain.where)
+    chain.found["compare"] = compare(chain.study, n_workers=1, **chain.where)
     return chain
 
 

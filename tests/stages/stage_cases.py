@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline import prepare
 from pipeline.comparison.readings import Readings
 from pipeline.data.prepared import Prepared
-from pipeline.driver.choice import choose
+from pipeline.driver.choice import Choice, choose
 from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.study.loading import Study, parse_study
 from pipeline.tracking.store import Store
@@ -100,10 +100,14 @@ class Chain:
         return len(Readings(self.folder).all())
 
     @property
+    def choice(self) -> Choice:
+        found = choose(self.folder, self.study.spec.search.finalists)
+        assert found is not None
+        return found
+
+    @property
     def shipped(self) -> TrialRecord:
-        choice = choose(self.folder, self.study.spec.search.finalists)
-        assert choice is not None
-        return choice.shipped
+        return self.choice.shipped
 
     def trial(self, number: int) -> TrialRecord:
         return self.trials[number]

@@ -13,6 +13,7 @@ from pipeline.errors import InputError
 from pipeline.stages import comparing
 
 TASKS = ["bought", "colour", "size"]
+SEARCHED = [[None], ["equal_weights"], [f"alone-{task}" for task in TASKS]]
 KINDS = ["tuned", "equal_weights", "single_task", "linear", "boosting", "constant"]
 
 
@@ -27,6 +28,7 @@ def test_compare_returns_its_contract(compared: Chain) -> None:
         assert {"name", "kind", "mean", "interval", "tasks", "budget"} <= {*row}
         low, high = row["interval"]
         assert low <= row["mean"] <= high
+        assert row["valid_minus_test"] == pytest.approx(row["valid"] - row["mean"])
         assert list(row["tasks"]) == TASKS
         assert "r2" in row["tasks"]["size"]
     assert {*found["gains"]} == {*TASKS}
@@ -37,26 +39,33 @@ def test_compare_returns_its_contract(compared: Chain) -> None:
 
 def test_each_row_says_what_it_cost(compared: Chain) -> None:
     rows = compared.found["compare"]["rows"]
-    budgets = {row["kind"]: tuple(row["budget"].values()) for row in rows}
-    epochs = sum(trial.epochs for trial in compared.trials)
-    assert budgets == {
-        "tuned": (8, epochs), "equal_weights": (1, 4), "single_task": (3, 12),
-        "linear": (15, 0), "boosting": (18, 0), "constant": (3, 0),
-    }  # fmt: skip
+    assert [row["budget"]["trials"] for row in rows] == [8, 8, 24, 15, 18, 3]
+    for row, names in zip(rows, SEARCHED, strict=False):
+        folders = [compared.folder.row(name) if name else compared.folder for name in names]
+        trials = [trial for folder in folders for trial in folder.trials()]
+        assert len(trials) == row["budget"]["trials"]
+        assert row["budget"]["member_epochs"] == sum(trial.epochs for trial in trials)
+        finalists = [one for folder in folders for one in folder.all_finalists()]
+        assert row["budget"]["finalist_epochs"] == sum(one.epochs for one in finalists)
+        assert row["seeds"] == 3
+    assert all(row["budget"]["member_epochs"] == 0 for row in rows[3:])
 
 
-def test_the_tuned_row_is_the_best_trial_as_evaluate_shows_it(compared: Chain) -> None:
+def test_the_tuned_row_ships_what_evaluate_shows(compared: Chain) -> None:
     tuned = compared.found["compare"]["rows"][0]
     assert tuned["model"] == compared.shipped.key
     found = evaluate(compared.study, "best", "test", **compared.where)
-    assert found["mean"] == pytest.approx(tuned["mean"])
-    assert found["tasks"]["bought"] == pytest.approx(tuned["tasks"]["bought"])
+    assert found["mean"] == pytest.approx(tuned["shipped"]["mean"])
+    assert found["tasks"]["bought"] == pytest.approx(tuned["shipped"]["tasks"]["bought"])
+    seeds = [record.score for record in compared.choice.seeds]
+    assert tuned["valid"] == pytest.approx(sum(seeds) / 3, abs=1e-5)
 
 
 def test_every_reading_of_test_is_counted_once(compared: Chain) -> None:
     readings = Readings(compared.folder).all()
     digest = compared.prepared.data_digest
-    keys = {f"{row['model']}@{digest}" for row in compared.found["compare"]["rows"]}
+    keys = {f"{key}@{digest}" for row in compared.found["compare"]["rows"] for key in row["models"]}
+    assert len(keys) == 3 + 3 + 9 + 3
     assert keys <= {*readings}
     compare(compared.study, **compared.where)
     assert Readings(compared.folder).all() == readings
@@ -111,13 +120,23 @@ def test_rows_are_runs_of_their_own(compared: Chain) -> None:
     client = compared.store.client()
     experiment = compared.found["search"]["experiment_id"]
     rows = {row["kind"]: row for row in compared.found["compare"]["rows"]}
-    for kind in KINDS[1:]:
+    for kind in KINDS[3:]:
         [run] = client.search_runs([experiment], f"tags.row = '{kind}'")
         assert (run.info.status, run.data.tags["state"]) == ("FINISHED", "complete")
         assert run.info.run_name == rows[kind]["name"]
         assert run.data.metrics["test/score"] == pytest.approx(rows[kind]["mean"])
         assert run.data.metrics["test/size/r2"] == pytest.approx(rows[kind]["tasks"]["size"]["r2"])
         assert run.data.tags["mlflow.parentRunId"] == compared.found["search"]["run_id"]
+    for name in ("equal_weights", "alone-size"):
+        runs = client.search_runs([experiment], f"tags.row = '{name}'")
+        assert sorted(int(run.data.tags["trial"]) for run in runs) == list(range(8))
+        finalists = client.search_runs([experiment], f"tags.row = '{name}-finalist'")
+        read = [run for run in finalists if "test/score" in run.data.metrics]
+        assert len(finalists) == 6
+        assert len(read) == 3, "test is read for the chosen configuration alone"
+        assert {run.data.tags["replicate"] for run in read} == {"1", "2", "3"}
+    page = client.get_run(compared.found["search"]["run_id"]).data.tags["mlflow.note.content"]
+    assert "| each task alone |" in page
     assert "size.alpha" in client.search_runs([experiment], "tags.row = 'linear'")[0].data.params
 
 
@@ -131,7 +150,7 @@ def test_a_run_shows_a_reading_of_test_once(compared: Chain) -> None:
         [client.get_experiment_by_name("chain").experiment_id], "tags.kind = 'row'"
     )
     shown = [run for run in rows if "test/score" in run.data.metrics]
-    assert len(shown) >= 5
+    assert len(shown) >= 18
     for run_id in (best.run_id, *(run.info.run_id for run in shown)):
         assert len(client.get_metric_history(run_id, "test/score")) == 1
 
@@ -144,7 +163,8 @@ def test_comparing_on_valid_uses_the_same_rows(compared: Chain) -> None:
     assert not compared.said, "nothing had to be trained"
     assert compared.n_readings == reads
     best = compared.shipped
-    assert found["rows"][0]["mean"] == pytest.approx(best.score, abs=1e-6)
+    assert found["rows"][0]["shipped"]["mean"] == pytest.approx(best.score, abs=1e-5)
+    assert found["rows"][0]["valid_minus_test"] is None
     experiment = compared.found["search"]["experiment_id"]
     [run] = compared.store.client().search_runs([experiment], "tags.row = 'constant'")
     assert run.data.metrics["score"] == pytest.approx(found["rows"][-1]["mean"])
@@ -168,3 +188,33 @@ def test_a_killed_search_is_not_called_complete(chain: Chain) -> None:
     evaluate(study, "best", "test", **chain.where)
     run = chain.store.client().get_run(record["run_id"])
     assert (run.data.tags["state"], run.info.status) == ("interrupted", "KILLED")
+
+
+def test_baselines_may_be_searched_with_the_study(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = chain_study("beside", search__trials=2, search__cohort=2, train__epochs=1)
+    search(study, n_workers=1, baselines=True, **chain.where)
+    folder = StudyFolder(chain.store.studies, "beside")
+    assert [len(folder.row(name).trials()) for [name] in SEARCHED[1:2]] == [2]
+    assert all(len(folder.row(name).trials()) == 2 for name in SEARCHED[2])
+    chain.said.clear()
+    found = compare(study, "valid", n_workers=1, **chain.where)
+    assert [row["kind"] for row in found["rows"]] == KINDS
+    assert not any("Searching" in said for said in chain.said), "nothing was left to search"
+
+
+def test_a_study_of_one_task_is_its_own_baseline(chain: Chain) -> None:
+    tasks = {"size": {"kind": "regression", "target": "size"}}
+    study = chain_study(
+        "lone", tasks=tasks, search__trials=2, search__cohort=2, train__epochs=2,
+        train__lr=0.01, weights={},
+    )  # fmt: skip
+    search(study, n_workers=1, **chain.where)
+    found = compare(study, n_workers=1, **chain.where)
+    rows = {row["kind"]: row for row in found["rows"]}
+    assert [*rows] == KINDS
+    for kind in ("equal_weights", "single_task"):
+        assert rows[kind]["models"] == rows["tuned"]["models"]
+    assert found["gains"]["size"]["gain"] == 0
+    assert found["verdicts"]["size"] in ("unclear", "neither")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline import compare, promote, search
-from pipeline.report.tables import summary_tables
+from pipeline.report.comparison import summary_tables
 from pipeline.serving.bundle import bundle
 from pipeline.stages.session import find_trial, model_of, open_searched
 from pipeline.study.loading import parse_study
