@@ -15,7 +15,8 @@ from pipeline.serving.predictor import Predictor
 from pipeline.study.catalogue import entry, load, read_params
 from pipeline.study.loading import Study
 from pipeline.study.seeds import derive_seed
-from pipeline.study.spec import Params, WeightsSpec
+from pipeline.study.spec import Params
+from pipeline.study.weights_spec import WeightsSpec
 from pipeline.tasks.base import TaskInfo
 from pipeline.tracking.records import TrialEnd, TrialStart, metric_name
 from pipeline.training.diagnostics import Gradients

@@ -3,30 +3,33 @@
 The sections are frozen dataclasses that pydantic validates. Here every value is a value: where the
 file has a range, the section holds the range's centre (see `loading`), or, inside a trial, the
 value that the trial chose (`Study.at`). `SEARCHABLE` marks the keys where a range may stand.
+The sections `weights` and `promote` have files of their own.
 """
 
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pipeline.study.searchable import SEARCHABLE
+from pipeline.study.promote_spec import PromoteSpec
+from pipeline.study.values import (
+    SEARCHABLE,
+    STRICT,
+    Count,
+    Label,
+    Name,
+    NonNegative,
+    Options,
+    Positive,
+    Share,
+    StudyName,
+)
+from pipeline.study.weights_spec import WeightsSpec
 
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
-StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Label = bool | int | float | str
-Options = dict[str, Annotated[Any, SEARCHABLE]]
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class SplitSpec:
     """How rows become train, valid and test.
 
@@ -53,7 +56,7 @@ class SplitSpec:
     duplicates: Literal["keep", "drop"] = "keep"
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class SourceSpec:
     """One table of rows.
 
@@ -94,7 +97,7 @@ class SourceSpec:
         return (self.text,) if isinstance(self.text, str) else tuple(self.text)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class BudgetSpec:
     """How much of a document an extractive summary takes; one of the keys.
 
@@ -112,7 +115,7 @@ class BudgetSpec:
     reference: bool = False
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class TaskSpec:
     """One target to learn.
 
@@ -159,7 +162,7 @@ class TaskSpec:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class EncoderSpec:
     """How texts become inputs; only where a source has `text`.
 
@@ -186,7 +189,7 @@ class EncoderSpec:
         return (self.kind,) if isinstance(self.kind, str) else tuple(self.kind)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class ModelSpec:
     """The network.
 
@@ -235,39 +238,7 @@ class ModelSpec:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, config=_STRICT)
-class WeightsSpec:
-    """The loss weights.
-
-    With `fixed`, the first task is the reference; the others' ratios to it are searched on a log
-    scale, then all weights are scaled to sum to the number of tasks. Other strategies set weights
-    while a member trains; each reads the keys that the catalogue names. What a strategy does, its
-    paper and its formula stand in pipeline/training/weighting.
-
-    Attributes:
-        strategy: How weights are set; a catalogue name. Trials of different strategies train in
-            arrays of their own.
-        low: Of `fixed`: smallest ratio of a task's weight to the first task's; 0.1 by default.
-        high: Of `fixed`: largest ratio; 10 by default.
-        values: Of `fixed`: weight of each task, in place of `low` and `high`.
-        temperature: Of `dwa` and `uw_so`: the larger, the more alike the weights; null for 2 with
-            `dwa`, as in its paper, and 1 with `uw_so`, where inverse losses count as they are.
-        mu: Of `stch`: how far below the largest loss others still count; null for 1, the
-            smoothest that its paper tries.
-        own_lr: Of `uncertainty` and `famo`: learning rate of what they learn themselves; null for
-            the member's own with `uncertainty`, and for 0.025 with `famo`, as in its paper.
-    """
-
-    strategy: Annotated[str, SEARCHABLE] = "fixed"
-    low: Positive | None = None
-    high: Positive | None = None
-    values: dict[str, Annotated[NonNegative, SEARCHABLE]] = field(default_factory=dict)
-    temperature: Annotated[Positive | None, SEARCHABLE] = None
-    mu: Annotated[Positive | None, SEARCHABLE] = None
-    own_lr: Annotated[Positive | None, SEARCHABLE] = None
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class AugmentSpec:
     """Changes to train batches only.
 
@@ -283,7 +254,7 @@ class AugmentSpec:
     mixup: Annotated[NonNegative, SEARCHABLE] = 0.0
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class TrainSpec:
     """How a member is trained.
 
@@ -325,7 +296,7 @@ class TrainSpec:
     diagnostics: bool = True
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class FinalistsSpec:
     """The best trials once more, under fresh luck: what is shipped must not be a lucky seed.
 
@@ -340,7 +311,7 @@ class FinalistsSpec:
     seeds: Annotated[int, Field(ge=1, le=50)] = 5
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class SearchSpec:
     """How a study searches.
 
@@ -375,35 +346,7 @@ class SearchSpec:
     population: Count | Literal["auto"] = "auto"
 
 
-@dataclass(frozen=True, config=_STRICT)
-class GatesSpec:
-    """What a candidate must show before it becomes champion.
-
-    Attributes:
-        min_gain: Least gain of the mean test score over the champion's.
-        max_task_loss: Most that any one task's test score may lose against the champion's.
-    """
-
-    min_gain: float = 0.0
-    max_task_loss: NonNegative = 0.01
-
-
-@dataclass(frozen=True, config=_STRICT)
-class PromoteSpec:
-    """Where the best model goes.
-
-    Attributes:
-        model: Registered model; the study's name where it is not given.
-        alias: Alias that applications load.
-        gates: What a candidate must show.
-    """
-
-    model: StudyName | None = None
-    alias: Name = "champion"
-    gates: GatesSpec = field(default_factory=GatesSpec)
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class StudySpec:
     """A whole study file."""
 

@@ -12,7 +12,8 @@ from pipeline.evaluation.evaluate import Evaluation
 from pipeline.models.build import Architecture
 from pipeline.study.catalogue import entry, names
 from pipeline.study.own import is_own, is_stock
-from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec, WeightsSpec
+from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec
+from pipeline.study.weights_spec import WeightsSpec
 from pipeline.tasks.base import Kind, TaskInfo
 from pipeline.training.diagnostics import Gradients
 

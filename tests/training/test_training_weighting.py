@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.study.catalogue import CATALOGUE, load
-from pipeline.study.spec import WeightsSpec
+from pipeline.study.weights_spec import WeightsSpec
 from pipeline.training.streams import Streams
 from pipeline.training.weighting.base import Step, Weighting
 from pipeline.training.weighting.moments import fresh_moments, move

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.study.spec import WeightsSpec
+from pipeline.study.weights_spec import WeightsSpec
 from pipeline.training.streams import Streams
 
 FLOOR = 1e-8

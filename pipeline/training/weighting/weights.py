@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.study.catalogue import entry
-from pipeline.study.spec import WeightsSpec
+from pipeline.study.weights_spec import WeightsSpec
 from pipeline.tasks.base import TaskInfo
 
 
