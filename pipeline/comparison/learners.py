@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import ArrayDone, ArrayFailed, ArrayLost, Backend, EpochDone
-from pipeline.driver.records import StudyFolder, read_json, write_json
+from pipeline.driver.json_files import read_json, write_json
+from pipeline.driver.records import StudyFolder
 from pipeline.driver.trials import evaluation_metrics, make_member, start_of
 from pipeline.errors import Interrupted, TrainingError
 from pipeline.evaluation.evaluate import only
@@ -28,6 +29,7 @@ from pipeline.study.spec import Params
 from pipeline.tasks.registry import kind_of
 from pipeline.tracking.records import TrialEnd, TrialStart, now_ms
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.loop import Answer
 from pipeline.training.members import Member, Trained, architecture_of, arrays_of
 from pipeline.training.predict import predict_member
 
@@ -300,6 +302,7 @@ class _Queue:
         self._run_ids: dict[int, dict[int, str]] = {}
         self._lives: dict[int, int] = {}
         self._best: dict[int, dict[int, dict[str, float]]] = {}
+        self._trained: dict[int, dict[int, Trained]] = {}
         self._next = 0
 
     def run(self) -> None:
@@ -311,11 +314,11 @@ class _Queue:
                     raise Interrupted("The grouping was stopped; ended arrays are kept.")
                 if isinstance(event, EpochDone):
                     self._note_best(event)
-                    self._backend.answer(event.array, {})
+                    self._note_ends(event)
+                    self._backend.answer(event.array, Answer())
                 elif isinstance(event, ArrayDone):
-                    array = self._running.pop(event.array)
-                    best, run_ids = self._best.pop(event.array), self._run_ids.pop(event.array)
-                    self._learners.keep(array, event.trained, best, run_ids)
+                    self._note_ends(event)
+                    self._keep(event.array)
                 elif isinstance(event, ArrayFailed):
                     raise TrainingError(f"An array of the grouping failed:\n{event.traceback}")
                 elif isinstance(event, ArrayLost):
@@ -335,7 +338,18 @@ class _Queue:
         self._backend.submit({number: [member for _, member in array]})
         self._running[number], self._lives[number] = array, lives
         self._best[number] = {member.number: {} for _, member in array}
+        self._trained[number] = {}
         self._run_ids[number] = self._learners.start(array)
+
+    def _note_ends(self, event: EpochDone | ArrayDone) -> None:
+        ended = {result.number: result for result in event.trained}
+        self._trained[event.array].update(ended)
+
+    def _keep(self, number: int) -> None:
+        array, trained = self._running.pop(number), self._trained.pop(number)
+        best, run_ids = self._best.pop(number), self._run_ids.pop(number)
+        in_order = [trained[member.number] for _, member in array]
+        self._learners.keep(array, in_order, best, run_ids)
 
     def _note_best(self, event: EpochDone) -> None:
         """Keeps each task's best score so far; a diverged member has none in its last epoch."""

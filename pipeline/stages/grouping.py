@@ -35,8 +35,9 @@ from pipeline.comparison.grouping import (
 from pipeline.comparison.learners import Learned, Learner, Learners, digest
 from pipeline.comparison.readings import Readings
 from pipeline.driver.interrupts import Interrupts
+from pipeline.driver.json_files import read_json, write_json
 from pipeline.driver.launch import default_workers, make_backend
-from pipeline.driver.records import TrialRecord, best_trials, read_json, write_json
+from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.errors import InputError
 from pipeline.report.figures import heat_map

@@ -80,7 +80,9 @@ def prepare(
     folder = _folder(store)
     is_new = not folder.exists()
     try:
-        return prepare_data(study.spec, study.folder, folder / "cache", study.data_dir, tables)
+        return prepare_data(
+            study.spec, study.folder, folder / "cache", study.data_dir, tables, LongWork()
+        )
     except InputError:
         if is_new:
             _remove_empty(folder)
@@ -252,6 +254,30 @@ def _train_again(session: Session, record: TrialRecord, row: RowPlan, name: str)
     if trained.state != "complete":
         raise TrainingError(f"{name} ended as {trained.state}: {trained.reason}.")
     return make_predictor(member, trained, session.prepared)
+
+
+class LongWork:
+    """Tells on stderr how far long work is, such as the encoding of texts: every few seconds.
+
+    Args:
+        say: Told a line.
+        clock: Tells seconds.
+    """
+
+    EVERY_SECONDS = 5.0
+
+    def __init__(
+        self, say: Say = say_on_stderr, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say, self._clock = say, clock
+        self._told = clock()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Notes that so much of the work is done."""
+        now = self._clock()
+        if now - self._told >= self.EVERY_SECONDS:
+            self._told = now
+            self._say(f"{what}: {done:,} of {total:,}")
 
 
 def _folder(store: Store | Path | str) -> Path:

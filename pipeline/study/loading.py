@@ -88,6 +88,7 @@ OWN_SCHEMA = {
 
 _NAMED = (
     ("TaskSpec", "kind", "kind"),
+    ("EncoderSpec", "kind", "encoder"),
     ("ModelSpec", "sharing", "sharing"),
     ("WeightsSpec", "strategy", "strategy"),
     ("TrainSpec", "optimizer", "optimizer"),

@@ -9,6 +9,7 @@ from pipeline.study.catalogue import CATALOGUE, names
 from pipeline.study.own import CONTRACTS, is_own
 from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import SplitSpec, StudySpec, TaskSpec
+from pipeline.study.text_rules import text_faults
 
 
 def rule_faults(
@@ -38,6 +39,7 @@ def rule_faults(
         *_model_faults(spec, tree),
         *_weight_faults(spec, tree, tasks),
         *_train_faults(spec, tree),
+        *text_faults(spec, tree),
     ]
 
 

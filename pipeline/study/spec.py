@@ -67,6 +67,10 @@ class SourceSpec:
         numeric: Columns to read as numbers, whatever they look like.
         categorical: Columns to read as categories, whatever they look like.
         boolean: Columns to read as yes and no, whatever they look like.
+        text: Column of texts, or columns that are read one after the other as one document. Where
+            it is given, the source's other columns are inputs only if `numeric`, `categorical` or
+            `boolean` lists them: beside a text stand ids, titles and answers more often than
+            inputs.
         split: Overrides the study's split for this source.
     """
 
@@ -79,7 +83,15 @@ class SourceSpec:
     numeric: list[str] = field(default_factory=list)
     categorical: list[str] = field(default_factory=list)
     boolean: list[str] = field(default_factory=list)
+    text: str | list[str] | None = None
     split: SplitSpec | None = None
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns of `text`."""
+        if self.text is None:
+            return ()
+        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -148,10 +160,38 @@ class TaskSpec:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class EncoderSpec:
+    """How texts become inputs; only where a source has `text`.
+
+    Attributes:
+        kind: A catalogue name, or several whose vectors stand side by side. Where it is not
+            given: `tfidf`, and `pretrained` beside it where `path` is given, because the two know
+            different things and together beat either (studies/LOG.md).
+        width: Numbers that the term weights of a document are reduced to.
+        path: Of `pretrained`: a folder, or a name of the Hugging Face hub.
+        max_tokens: Of `pretrained`: tokens of a document that it reads; what comes later is cut
+            off, and counted.
+    """
+
+    kind: str | list[str] | None = None
+    width: Annotated[int, Field(ge=2, le=8192)] = 512
+    path: str | None = None
+    max_tokens: Annotated[int, Field(ge=8)] = 256
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The encoders, in the order of their vectors."""
+        if self.kind is None:
+            return ("tfidf",) if self.path is None else ("tfidf", "pretrained")
+        return (self.kind,) if isinstance(self.kind, str) else tuple(self.kind)
+
+
+@dataclass(frozen=True, config=_STRICT)
 class ModelSpec:
     """The network.
 
     Attributes:
+        encoder: How texts become inputs.
         sharing: How tasks share; a catalogue name, or `module:Name` of your own code.
         layers: Width of each layer of the trunk.
         activation: Non-linearity after each layer.
@@ -175,6 +215,7 @@ class ModelSpec:
         options: What a sharing of your own reads, by names of its own choice.
     """
 
+    encoder: EncoderSpec = field(default_factory=EncoderSpec)
     sharing: Annotated[str, SEARCHABLE] = "shared_bottom"
     layers: Annotated[list[Count], SEARCHABLE] = field(default_factory=lambda: [64, 64])
     activation: Annotated[Literal["relu", "gelu", "silu", "tanh", "leaky_relu"], SEARCHABLE] = (
