@@ -75,9 +75,10 @@ class CohortRun:
 
     def _take(self, event: Event) -> None:
         trained: Sequence[Trained]
+        fresh: list[EpochResult] = []
         if isinstance(event, EpochDone):
             trained = event.trained
-            self._epoch_done(event)
+            fresh = self._epoch_done(event)
         elif isinstance(event, ArrayDone):
             trained = event.trained
             self._arrays.end(event.array)
@@ -86,15 +87,16 @@ class CohortRun:
             trained = self._arrays.again(event)
         self._trained.update({result.number: result for result in trained})
         self._decide_when_all_wait()
+        if fresh:
+            self._on_epochs(fresh)  # last: no array waits for it
 
-    def _epoch_done(self, event: EpochDone) -> None:
+    def _epoch_done(self, event: EpochDone) -> list[EpochResult]:
+        """Answers an array, or lets it wait; returns what was not seen before."""
         fresh = [
             result for result in event.results if result.epoch > len(self.curves[result.number])
         ]
         for result in fresh:
             self.curves[result.number].append(result.score)
-        if fresh:
-            self._on_epochs(fresh)
         epoch = event.results[0].epoch
         if epoch not in self._rungs:
             self._backend.answer(event.array, Answer())
@@ -102,6 +104,7 @@ class CohortRun:
             self._answer(event, self._decided[epoch])
         else:
             self._waiting[event.array] = event
+        return fresh
 
     def _decide_when_all_wait(self) -> None:
         """Decides the lowest rung once every array that still runs has reached a rung."""

@@ -41,6 +41,7 @@ ABOUT = {
     "e64": "this project, one cohort of 64",
     "e64-untracked": "the same without MLflow",
     "e32-pruned": "this project, cohorts of 32, median pruner",
+    "e-free": "this project, free order, 32 at once, halving",
 }
 TRIALS = {"a": 8, "b": 32, "c": 8, "d": 32}  # of those that train one after the other; else 64
 GOALS = {64: {"a": 25.0, "b": 5.0}, 128: {"b": 2.2}, 256: {"b": 1.8}}

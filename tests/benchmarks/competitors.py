@@ -167,6 +167,7 @@ def run(name: str, workload: Workload, folder: Path, n_trials: int, n_cores: int
         "e64-untracked": (", pruner: none, cohort: 64", False),
         "e-pruned": ("", True),
         "e32-pruned": (", cohort: 32", True),
+        "e-free": (", cohort: 32, order: free, pruner: halving", True),
     }
     if name in projects:
         keys, tracked = projects[name]

@@ -63,7 +63,7 @@ def test_all_loops_learn_the_same(tmp_path: Path) -> None:
     assert max(scores) - min(scores) < 0.08
 
 
-@pytest.mark.parametrize("name", ["a", "a-pruned", "b", "c", "d", "e64-untracked"])
+@pytest.mark.parametrize("name", ["a", "a-pruned", "b", "c", "d", "e64-untracked", "e-free"])
 def test_every_competitor_says_what_it_took(folder: Path, prepared: Prepared, name: str) -> None:
     found = measure(name, TINY, folder, 2)
     assert found["trials"] == 2

@@ -197,6 +197,28 @@ def test_a_trial_trained_by_hand_equals_the_searched_one(chain: Chain) -> None:
     assert [trial.number for trial in chain.trials] == list(range(8))
 
 
+def test_in_the_free_order_a_trial_that_joined_late_trains_again_to_the_same(
+    chain: Chain,
+) -> None:
+    study = chain_study(
+        "loose", search__order="free", search__pruner="none", search__finalists=None
+    )
+    loose = Chain(study, chain.frame, chain.store)
+    found = search(study, n_workers=1, **loose.where)
+    assert len(loose.trials) == 8
+    assert 0 <= found["phases"]["wait"] < found["seconds"]
+    late = [trial for trial in loose.ended_as("complete") if trial.first_epoch > 1]
+    assert late
+    for trial in late:
+        where = {"store": chain.store, "tables": {"people": chain.frame}}
+        again = train(study, trial.number, **where).record
+        assert again.score == pytest.approx(trial.score, abs=1e-5)
+        assert again.curve == pytest.approx(trial.curve, abs=1e-5)
+        loose.folder.drop_model(trial.key)
+        found = evaluate(study, trial.number, **loose.where)
+        assert found["mean"] == pytest.approx(trial.score, abs=1e-5)
+
+
 def test_training_that_breaks_leaves_no_run_open(
     chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:

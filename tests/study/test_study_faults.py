@@ -118,6 +118,7 @@ CASES: list[tuple[str, Any, str, tuple[str, ...]]] = [
         ("is unknown", "mean `adam`"),
     ),
     ("train.schedule", "cosin", "train.schedule", ("mean `cosine`",)),
+    ("search.order", "fre", "search.order", ("`fixed`", "`free`", "'fre'")),
     ("search.pruner", "medain", "search.pruner", ("mean `median`",)),
     ("model.sharing", "moe", "model.sharing", ("is unknown", "`mmoe`")),
     (

@@ -1,4 +1,6 @@
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,14 @@ from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import evaluate_one
 from pipeline.models.build import load_member
 from pipeline.tasks.registry import kind_of
-from pipeline.training.loop import active_score, train
+from pipeline.training.loop import (
+    Answer,
+    EpochEnd,
+    Epochs,
+    active_score,
+    train,
+    train_epochs,
+)
 from pipeline.training.members import EpochResult, Stop, Trained, architecture_of
 from pipeline.training.predict import predict_member, predict_part
 
@@ -123,6 +132,40 @@ def test_pruned_members_leave_and_the_rest_are_as_if_alone(prepared: Prepared) -
         for name, array in alone.parameters.items():
             # One member is updated in fused rows, more of them elementwise: float32 rounding.
             np.testing.assert_allclose(trained[k].parameters[name], array, rtol=1e-4, atol=2e-5)
+
+
+def drive(epochs: Epochs, answers: dict[int, Answer]) -> Iterator[EpochEnd]:
+    """Yields what a population tells, and gives it the answers by its epoch."""
+    try:
+        yield next(epochs)
+        for epoch in itertools.count(1):
+            yield epochs.send(answers.get(epoch, Answer()))
+    except StopIteration as stop:
+        yield EpochEnd([], stop.value)
+
+
+def test_members_join_while_others_leave_and_count_their_own_epochs(prepared: Prepared) -> None:
+    members = [member(0, dropout=0.4), member(1), member(2, lr=0.1), member(3, warmup_epochs=1.0)]
+    answers = {
+        1: Answer({0: Stop("pruned", "early")}, members[2:3]),
+        4: Answer({2: Stop("pruned", "late")}, members[3:]),
+    }
+    ends = list(drive(train_epochs(members[:2], prepared), answers))
+    assert [[(result.number, result.epoch) for result in end.results] for end in ends] == [
+        [(0, 1), (1, 1)], [(1, 2), (2, 1)], [(1, 3), (2, 2)], [(1, 4), (2, 3)],
+        [(3, 1)], [(3, 2)], [(3, 3)], [(3, 4)], [],
+    ]  # fmt: skip
+    told = [[(one.number, one.state) for one in end.trained] for end in ends]
+    assert told == [
+        [], [(0, "pruned")], [], [(1, "complete")], [(2, "pruned")], [], [], [(3, "complete")], [],
+    ]  # fmt: skip
+    found = {one.number: one for end in ends for one in end.trained}
+    assert [found[number].first_epoch for number in range(4)] == [1, 1, 2, 5]
+    for number, first in ((1, 1), (3, 5)):
+        (alone,) = train([members[number]], prepared, first_epoch=first)
+        assert found[number].best_epoch == alone.best_epoch
+        for name, array in alone.parameters.items():
+            np.testing.assert_allclose(found[number].parameters[name], array, rtol=1e-4, atol=2e-5)
 
 
 def test_a_diverged_member_leaves_with_its_reason_and_touches_no_other(
