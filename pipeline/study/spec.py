@@ -14,7 +14,6 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.study.searchable import SEARCHABLE
 
-
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
