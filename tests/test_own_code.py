@@ -48,6 +48,7 @@ def run_block(number: int) -> list[Done]:
 def test_own_trunk_kind_and_metric_from_study_to_answers(folder: Path) -> None:
     check, *_ = run_block(0)
     assert "my_trunks:Scaled" in check.out
+    assert "my_weights:Worst" in check.out
     assert "stock" not in check.out
     answers = pd.read_csv("answers.csv")
     frame = people()

@@ -193,6 +193,21 @@ def compare(arguments: Arguments) -> None:
             print(f"- {note}")
 
 
+def group(arguments: Arguments) -> None:
+    """Measures all pairs of tasks and recommends groups."""
+    from pipeline import stages
+    from pipeline.report.groups import group_notes, groups_table, transfer_table
+
+    found = stages.group(_load(arguments), arguments.budget, arguments.workers, **_where(arguments))
+    if arguments.json:
+        print_json(found)
+        return
+    console().print(transfer_table(found))
+    console().print(groups_table(found))
+    for note in group_notes(found):
+        print(f"- {note}")
+
+
 def promote(arguments: Arguments) -> None:
     """Decides a promotion."""
     from pipeline import stages

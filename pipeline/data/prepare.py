@@ -12,9 +12,9 @@ from pipeline.data.assembling import build_prepared, part_inputs, settings
 from pipeline.data.cache import look_up, open_prepared, remember, write_prepared
 from pipeline.data.hashing import digest, frame_digest, json_bytes
 from pipeline.data.locating import content_digest
-from pipeline.data.pieces import with_pieces
 from pipeline.data.prepared import Prepared
 from pipeline.data.sources import Source, find_source
+from pipeline.data.text_encoding import Progress
 from pipeline.errors import DataError, StoreError, near_miss
 from pipeline.study.spec import StudySpec
 
@@ -27,6 +27,7 @@ def prepare_data(
     cache: Path,
     data_dir: Path | None = None,
     tables: Mapping[str, DataFrame] | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Prepares the data of a study, or opens what an earlier call prepared.
 
@@ -36,6 +37,7 @@ def prepare_data(
         cache: Folder of prepared data, made where it is absent.
         data_dir: Folder given by `--data` or `MTL_DATA`.
         tables: Tables passed from Python in place of files, by source.
+        progress: Told how far long work is.
 
     Raises:
         StudyError: The study names columns that its sources lack.
@@ -51,7 +53,7 @@ def prepare_data(
             found, damage = look_up(cache, key)
             if found is not None:
                 return found
-            built = _build(spec, sources)
+            built = _build(spec, sources, progress)
             written = open_prepared(write_prepared(built, cache, temporary=key))
             remember(cache, key, written.prepared_digest)
     except OSError as error:
@@ -84,8 +86,7 @@ def read_part(
         DataError: A source cannot be read any more.
     """
     sources = find_sources(spec, folder, data_dir, tables or {})
-    pieces = with_pieces(spec, {source.name: source.read() for source in sources})
-    return part_inputs(pieces.spec, pieces.frames, part)
+    return part_inputs(spec, {source.name: source.read() for source in sources}, part)
 
 
 def find_sources(
@@ -117,7 +118,7 @@ def _key(spec: StudySpec, sources: list[Source]) -> str:
     return digest([json_bytes([settings(spec), stamps])])
 
 
-def _build(spec: StudySpec, sources: list[Source]) -> Prepared:
+def _build(spec: StudySpec, sources: list[Source], progress: Progress | None) -> Prepared:
     frames: dict[str, DataFrame] = {}
     found: dict[str, dict[str, Any]] = {}
     for source in sources:
@@ -129,7 +130,4 @@ def _build(spec: StudySpec, sources: list[Source]) -> Prepared:
             "sha256": content_digest(source.files) if source.files else frame_digest(frame),
             "columns": [str(column) for column in frame.columns],
         }
-    pieces = with_pieces(spec, frames)
-    built = build_prepared(pieces.spec, pieces.frames, found)
-    report = replace(built.report, warnings=(*pieces.warnings, *built.report.warnings))
-    return replace(built, documents=pieces.documents, report=report)
+    return build_prepared(spec, frames, found, progress)

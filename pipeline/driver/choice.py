@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from pipeline.driver.records import StudyFolder, TrialRecord, best_trials
-from pipeline.study.spec import FinalistsSpec
+from pipeline.study.outcome import FinalistsSpec
 
 
 @dataclass(frozen=True)

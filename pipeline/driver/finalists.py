@@ -16,7 +16,7 @@ from pipeline.driver.runs import TrialRuns
 from pipeline.driver.trials import make_predictor
 from pipeline.errors import Interrupted
 from pipeline.study.loading import Study
-from pipeline.study.spec import FinalistsSpec
+from pipeline.study.outcome import FinalistsSpec
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.members import Member, Trained
 

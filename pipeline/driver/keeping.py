@@ -8,7 +8,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.driver.choice import choose, configurations
 from pipeline.driver.records import StudyFolder, TrialRecord, best_trials
 from pipeline.driver.trials import end_of, make_predictor
-from pipeline.study.spec import FinalistsSpec
+from pipeline.study.outcome import FinalistsSpec
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.members import Member, Trained
 

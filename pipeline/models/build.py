@@ -122,14 +122,14 @@ class MultiTaskModel(nn.Module):
             return numeric
         return torch.cat([numeric, self.embedding(codes)], dim=2)
 
-    def decide(self, features: Tensor, rates: Rates | None = None) -> dict[str, Tensor]:
-        """Maps (K, B, F) features to each task's (K, B, outputs)."""
+    def decide(self, features: Tensor, rates: Rates | None = None) -> Tensor:
+        """Maps (K, B, F) features to the outputs of all heads, (K, W, B), task after task."""
         if rates is not None:
             features = dropout(features, rates.inputs, rates.noise, "inputs")
         if self.sharing.own_inputs:
             features = self._by_task(features)
-        outputs = self.heads(self.sharing(features, rates), rates)
-        return dict(zip(self.architecture.heads, outputs, strict=True))
+        outputs: Tensor = self.heads(self.sharing(features, rates), rates)
+        return outputs
 
     def _by_task(self, features: Tensor) -> Tensor:
         """Gives each task the numbers and the vectors of its own tables: (K, T, B, F)."""
@@ -147,7 +147,10 @@ class MultiTaskModel(nn.Module):
         self, numeric: Tensor, codes: Tensor, rates: Rates | None = None
     ) -> dict[str, Tensor]:
         """Maps (B, D) numbers and (B, C) codes to each task's (K, B, outputs)."""
-        return self.decide(self.encode(numeric, codes), rates)
+        outputs = self.decide(self.encode(numeric, codes), rates)
+        heads = self.architecture.heads
+        parts = torch.split(outputs, list(heads.values()), dim=1)
+        return {task: part.mT for task, part in zip(heads, parts, strict=True)}
 
 
 def build(

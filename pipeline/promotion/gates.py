@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
-from pipeline.study.spec import GatesSpec
+from pipeline.study.outcome import GatesSpec
 
 
 class Scored(Protocol):

@@ -20,7 +20,7 @@ from pipeline.promotion.registry import (
     tag_version,
 )
 from pipeline.serving.connection import store_errors
-from pipeline.study.spec import GatesSpec
+from pipeline.study.outcome import GatesSpec
 from pipeline.tracking.store import Store
 
 if TYPE_CHECKING:

@@ -160,8 +160,8 @@ def _as_encoded_by(predictor: Predictor, session: Session, tables: Tables | None
         return test
     study = session.study
     raw = read_part(study.spec, study.folder, "test", study.data_dir, tables)
-    numeric, codes = predictor.encoder.encode(raw)
-    return replace(test, numeric=numeric, codes=codes)
+    found = predictor.encoder.encode_all(raw)
+    return replace(test, numeric=found.numeric, codes=found.codes, texts=found.texts)
 
 
 def _unread(session: Session) -> Evaluation:

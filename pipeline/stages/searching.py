@@ -51,7 +51,7 @@ def search(
     Args:
         study: The study.
         n_trials: Finished trials at the end; by default what the file says.
-        timeout_seconds: After this no further cohort starts.
+        timeout_seconds: After this no further cohort starts, in the free order no further trial.
         n_workers: Local processes; by default one a core. It changes no parameter.
         fresh: Archive what an earlier launch left and start again.
         store: Where to record.

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import Fault, near_miss
-from pipeline.study.catalogue import CATALOGUE, names
+from pipeline.study.catalogue import CATALOGUE, entry, names
 from pipeline.study.own import CONTRACTS, is_own
 from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import SplitSpec, StudySpec, TaskSpec
+from pipeline.study.text_rules import text_faults
 
 
 def rule_faults(
@@ -38,6 +39,7 @@ def rule_faults(
         *_model_faults(spec, tree),
         *_weight_faults(spec, tree, tasks),
         *_train_faults(spec, tree),
+        *text_faults(spec, tree),
     ]
 
 
@@ -155,8 +157,15 @@ def _name_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
         ("pruner", "search"),
     ):
         for key, name in _possible(spec, tree, section, role):
-            if name not in names(role) and not (role in CONTRACTS and is_own(str(name))):
+            if role in CONTRACTS and is_own(str(name)):
+                continue  # see `own_rules`
+            if name not in names(role):
                 yield Fault(key, "is unknown", str(name), near_miss(str(name), names(role)))
+                continue
+            found = CATALOGUE[role][name]
+            if missing := found.missing():
+                rule = f"needs {' and '.join(missing)}, not installed here"
+                yield Fault(key, rule, name, f"Install with `{found.remedy}`.")
 
 
 def _model_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
@@ -182,10 +191,13 @@ def _weight_faults(
     spec: StudySpec, tree: Mapping[str, Any], tasks: Sequence[str]
 ) -> Iterable[Fault]:
     weights, given = spec.weights, tree.get("weights", {})
-    entry = CATALOGUE["strategy"].get(weights.strategy)
-    unread = set(given) - {"strategy", *entry.options} if entry else set()
+    strategies = [name for _, name in _possible(spec, tree, "weights", "strategy")]
+    known = [entry("strategy", name) for name in strategies
+             if name in names("strategy") or is_own(name)]  # fmt: skip
+    read = {option for found in known for option in found.options}
+    unread = set(given) - {"strategy", *read} if len(known) == len(strategies) else set()
     for option in sorted(unread):
-        rule = f"is not read by `{weights.strategy}`"
+        rule = f"is not read by `{'`, `'.join(strategies)}`"
         yield Fault(f"weights.{option}", rule, str(given[option]), "Leave it out.")
     if not weights.values:
         return

@@ -2,31 +2,32 @@
 
 The sections are frozen dataclasses that pydantic validates. Here every value is a value: where the
 file has a range, the section holds the range's centre (see `loading`), or, inside a trial, the
-value that the trial chose (`Study.at`). `Searchable` marks the keys where a range may stand.
+value that the trial chose (`Study.at`). `SEARCHABLE` marks the keys where a range may stand.
 """
 
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pipeline.study.searchable import SEARCHABLE
+from pipeline.study.outcome import FinalistsSpec, PromoteSpec
+from pipeline.study.values import (
+    SEARCHABLE,
+    STRICT,
+    Count,
+    Label,
+    Name,
+    NonNegative,
+    Options,
+    Positive,
+    Share,
+    StudyName,
+)
 
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
-StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Label = bool | int | float | str
-Options = dict[str, Annotated[Any, SEARCHABLE]]
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class SplitSpec:
     """How rows become train, valid and test.
 
@@ -53,7 +54,7 @@ class SplitSpec:
     duplicates: Literal["keep", "drop"] = "keep"
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class SourceSpec:
     """One table of rows.
 
@@ -67,6 +68,10 @@ class SourceSpec:
         numeric: Columns to read as numbers, whatever they look like.
         categorical: Columns to read as categories, whatever they look like.
         boolean: Columns to read as yes and no, whatever they look like.
+        text: Column of texts, or columns that are read one after the other as one document. Where
+            it is given, the source's other columns are inputs only if `numeric`, `categorical` or
+            `boolean` lists them: beside a text stand ids, titles and answers more often than
+            inputs.
         split: Overrides the study's split for this source.
     """
 
@@ -79,10 +84,18 @@ class SourceSpec:
     numeric: list[str] = field(default_factory=list)
     categorical: list[str] = field(default_factory=list)
     boolean: list[str] = field(default_factory=list)
+    text: str | list[str] | None = None
     split: SplitSpec | None = None
 
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns of `text`."""
+        if self.text is None:
+            return ()
+        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
 
-@dataclass(frozen=True, config=_STRICT)
+
+@dataclass(frozen=True, config=STRICT)
 class BudgetSpec:
     """How much of a document an extractive summary takes; one of the keys.
 
@@ -100,7 +113,7 @@ class BudgetSpec:
     reference: bool = False
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class TaskSpec:
     """One target to learn.
 
@@ -147,11 +160,39 @@ class TaskSpec:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
+class EncoderSpec:
+    """How texts become inputs; only where a source has `text`.
+
+    Attributes:
+        kind: A catalogue name, or several whose vectors stand side by side. Where it is not
+            given: `tfidf`, and `pretrained` beside it where `path` is given, because the two know
+            different things and together beat either (studies/LOG.md).
+        width: Numbers that the term weights of a document are reduced to.
+        path: Of `pretrained`: a folder, or a name of the Hugging Face hub.
+        max_tokens: Of `pretrained`: tokens of a document that it reads; what comes later is cut
+            off, and counted.
+    """
+
+    kind: str | list[str] | None = None
+    width: Annotated[int, Field(ge=2, le=8192)] = 512
+    path: str | None = None
+    max_tokens: Annotated[int, Field(ge=8)] = 256
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The encoders, in the order of their vectors."""
+        if self.kind is None:
+            return ("tfidf",) if self.path is None else ("tfidf", "pretrained")
+        return (self.kind,) if isinstance(self.kind, str) else tuple(self.kind)
+
+
+@dataclass(frozen=True, config=STRICT)
 class ModelSpec:
     """The network.
 
     Attributes:
+        encoder: How texts become inputs.
         sharing: How tasks share; a catalogue name, or `module:Name` of your own code.
         layers: Width of each layer of the trunk.
         activation: Non-linearity after each layer.
@@ -175,6 +216,7 @@ class ModelSpec:
         options: What a sharing of your own reads, by names of its own choice.
     """
 
+    encoder: EncoderSpec = field(default_factory=EncoderSpec)
     sharing: Annotated[str, SEARCHABLE] = "shared_bottom"
     layers: Annotated[list[Count], SEARCHABLE] = field(default_factory=lambda: [64, 64])
     activation: Annotated[Literal["relu", "gelu", "silu", "tanh", "leaky_relu"], SEARCHABLE] = (
@@ -194,27 +236,41 @@ class ModelSpec:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class WeightsSpec:
     """The loss weights.
 
-    The first task is the reference; the others' ratios to it are searched on a log scale, then
-    all weights are scaled to sum to the number of tasks.
+    With `fixed`, the first task is the reference; the others' ratios to it are searched on a log
+    scale, then all weights are scaled to sum to the number of tasks. Other strategies set weights
+    while a member trains; each reads the keys that the catalogue names. What a strategy does, its
+    paper and its formula stand in pipeline/training/weighting.
 
     Attributes:
-        strategy: How weights are set; a catalogue name.
-        low: Smallest ratio of a task's weight to the first task's.
-        high: Largest ratio.
-        values: Weight of each task, in place of `low` and `high`.
+        strategy: How weights are set; a catalogue name, or `module:Name` of your own code. Trials
+            of different strategies train in arrays of their own.
+        low: Of `fixed`: smallest ratio of a task's weight to the first task's; 0.1 by default.
+        high: Of `fixed`: largest ratio; 10 by default.
+        values: Of `fixed`: weight of each task, in place of `low` and `high`.
+        temperature: Of `dwa` and `uw_so`: the larger, the more alike the weights; null for 2 with
+            `dwa`, as in its paper, and 1 with `uw_so`, where inverse losses count as they are.
+        mu: Of `stch`: how far below the largest loss others still count; null for 1, the
+            smoothest that its paper tries.
+        own_lr: Of `uncertainty` and `famo`: learning rate of what they learn themselves; null for
+            the member's own with `uncertainty`, and for 0.025 with `famo`, as in its paper.
+        options: What a strategy of your own reads, by names of its own choice.
     """
 
-    strategy: str = "fixed"
+    strategy: Annotated[str, SEARCHABLE] = "fixed"
     low: Positive | None = None
     high: Positive | None = None
     values: dict[str, Annotated[NonNegative, SEARCHABLE]] = field(default_factory=dict)
+    temperature: Annotated[Positive | None, SEARCHABLE] = None
+    mu: Annotated[Positive | None, SEARCHABLE] = None
+    own_lr: Annotated[Positive | None, SEARCHABLE] = None
+    options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class AugmentSpec:
     """Changes to train batches only.
 
@@ -230,7 +286,7 @@ class AugmentSpec:
     mixup: Annotated[NonNegative, SEARCHABLE] = 0.0
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class TrainSpec:
     """How a member is trained.
 
@@ -250,6 +306,9 @@ class TrainSpec:
         batch_size: Rows a step; `gd` takes all.
         patience: Epochs without a better valid score before a member stops; null for never. The
             best epoch's parameters are kept either way.
+        diagnostics: Look now and then at the gradients of the tasks: their lengths, and the
+            cosine of each pair. On by default, since looks are so rare that they cost at most 3 %
+            of the training; a short training of many tasks has none.
     """
 
     optimizer: Annotated[str, SEARCHABLE] = "adamw"
@@ -266,24 +325,10 @@ class TrainSpec:
     epochs: Annotated[Count, SEARCHABLE] = 30
     batch_size: Annotated[Count, SEARCHABLE] = 256
     patience: Annotated[Count | None, SEARCHABLE] = 5
+    diagnostics: bool = True
 
 
-@dataclass(frozen=True, config=_STRICT)
-class FinalistsSpec:
-    """The best trials once more, under fresh luck: what is shipped must not be a lucky seed.
-
-    Attributes:
-        k: Best trials (by valid) that are retrained; three leave room for a best one that was
-            lucky.
-        seeds: Fresh seeds of each. Five tell the luck of training from the merit of a
-            configuration; verdicts need at least two.
-    """
-
-    k: Annotated[int, Field(ge=1, le=20)] = 3
-    seeds: Annotated[int, Field(ge=1, le=50)] = 5
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class SearchSpec:
     """How a study searches.
 
@@ -293,8 +338,11 @@ class SearchSpec:
         sampler: Any of Optuna's samplers, such as `tpe`, `random`, `cmaes`, `GPSampler`.
         pruner: A catalogue name.
         keep: Best trials whose models are kept.
-        cohort: Consecutive trials asked together: larger fills more hardware, smaller lets the
-            sampler see more before it answers.
+        order: `fixed` asks cohort after cohort: parameters depend on neither time nor hardware.
+            `free` gives a row that a trial leaves to the next one at once, quicker where many end
+            early (`pruner: halving`); but repeating a study gives other trials.
+        cohort: Consecutive trials asked together (free order: that train at once): larger fills
+            more hardware, smaller lets the sampler see more before it answers.
         finalists: Retraining of the best trials over fresh seeds and replicates: the configuration
             with the best mean valid score is chosen, its seed with the median valid score is
             shipped. Null ships the best trial itself, and leaves verdicts unclear.
@@ -309,40 +357,13 @@ class SearchSpec:
     sampler: str = "tpe"
     pruner: str = "median"
     keep: Annotated[int, Field(ge=1, le=100)] = 3
+    order: Literal["fixed", "free"] = "fixed"
     cohort: Count = 16
     finalists: FinalistsSpec | None = field(default_factory=FinalistsSpec)
     population: Count | Literal["auto"] = "auto"
 
 
-@dataclass(frozen=True, config=_STRICT)
-class GatesSpec:
-    """What a candidate must show before it becomes champion.
-
-    Attributes:
-        min_gain: Least gain of the mean test score over the champion's.
-        max_task_loss: Most that any one task's test score may lose against the champion's.
-    """
-
-    min_gain: float = 0.0
-    max_task_loss: NonNegative = 0.01
-
-
-@dataclass(frozen=True, config=_STRICT)
-class PromoteSpec:
-    """Where the best model goes.
-
-    Attributes:
-        model: Registered model; the study's name where it is not given.
-        alias: Alias that applications load.
-        gates: What a candidate must show.
-    """
-
-    model: StudyName | None = None
-    alias: Name = "champion"
-    gates: GatesSpec = field(default_factory=GatesSpec)
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class StudySpec:
     """A whole study file."""
 

@@ -12,8 +12,9 @@ from pipeline.evaluation.evaluate import Evaluation
 from pipeline.models.build import Architecture
 from pipeline.study.catalogue import entry, names
 from pipeline.study.own import is_own, is_stock
-from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec
+from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec, WeightsSpec
 from pipeline.tasks.base import Kind, TaskInfo
+from pipeline.training.diagnostics import Gradients
 
 State = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
@@ -30,7 +31,9 @@ class Member:
         model: Section of the study, with this trial's values.
         train: Likewise.
         tasks: Likewise, by declared name.
-        weights: Loss weight of each prepared task, in order.
+        weights: Loss weight of each prepared task, in order; 0 for a task that it does not train.
+            Of those above 0 only the strategies `fixed` and `equal` read the size.
+        weighting: Section of the study, with this trial's values: how losses are put together.
     """
 
     number: int
@@ -40,6 +43,7 @@ class Member:
     train: TrainSpec
     tasks: Mapping[str, TaskSpec]
     weights: tuple[float, ...]
+    weighting: WeightsSpec = field(default_factory=WeightsSpec)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class EpochResult:
         valid: Primary metric of each task on valid, in its own units.
         score: Mean score on valid of the tasks with non-zero weight.
         last: The member ended by itself (epochs or patience used up, or diverged).
+        weights: Mean weight of each task over the epoch's steps that trained it, where the
+            strategy moves weights; else empty.
+        gradients: How the tasks' gradients lie to each other; None where nobody looked.
     """
 
     number: int
@@ -61,6 +68,8 @@ class EpochResult:
     valid: Mapping[str, float]
     score: float
     last: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
+    gradients: Gradients | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,10 @@ class Trained:
         parameters: Name to array, without the member axis; empty unless complete.
         tasks: The tasks as this member decodes them (tuned thresholds).
         n_parameters: Numbers in `parameters`, counted whether or not they are kept.
-        seconds: From the start of its population to its end.
+        seconds: From its start to its end.
+        first_epoch: Epoch of its population in which it began, from 1: decides the batch order
+            and the noise of its epochs.
+        cosines: Task to later task to the mean cosine of their gradients; empty without looks.
     """
 
     number: int
@@ -100,6 +112,8 @@ class Trained:
     tasks: tuple[TaskInfo, ...]
     n_parameters: int
     seconds: float
+    first_epoch: int = 1
+    cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def architecture_of(member: Member, prepared: Prepared) -> Architecture:
@@ -149,7 +163,7 @@ def structure_of(member: Member) -> tuple[Any, ...]:
     return (
         member.stream, model.sharing, str(sharing_options(model)), tuple(model.layers),
         tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
-        train.schedule, train.epochs, train.batch_size, tasks,
+        train.schedule, train.epochs, train.batch_size, tasks, member.weighting.strategy,
     )  # fmt: skip
 
 

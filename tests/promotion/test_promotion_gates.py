@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.promotion.gates import Decision, Gate, evaluate_gates, refusals
-from pipeline.study.spec import GatesSpec
+from pipeline.study.outcome import GatesSpec
 
 
 @dataclass(frozen=True)

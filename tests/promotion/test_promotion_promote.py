@@ -13,7 +13,7 @@ from pipeline.promotion.gates import Decision
 from pipeline.promotion.promote import Candidate, Refused, current_champion, promote_model
 from pipeline.promotion.registry import move_alias, read_champion, register
 from pipeline.serving.loading import load_model
-from pipeline.study.spec import GatesSpec
+from pipeline.study.outcome import GatesSpec
 from pipeline.tracking.models import log_model
 from pipeline.tracking.store import Store
 

@@ -98,6 +98,29 @@ read_wrong.reads = "logits"
 
 number = 3
 """
+WEIGHTS = """
+import torch
+from pipeline.training.weighting.base import Weighting
+
+class Sound(Weighting):
+    def weigh(self, step):
+        return step.active.to(step.losses)
+
+class Unfinished(Weighting):
+    pass
+
+class Careless(Weighting):
+    def weigh(self, step):
+        return torch.ones_like(step.losses)
+
+class Mixed(Weighting):
+    def weigh(self, step):
+        return step.active * step.losses / step.losses.sum()
+
+class Flat(Weighting):
+    def weigh(self, step):
+        return step.losses.sum(1)
+"""
 BROKEN = "x = 1\n\nraise ValueError('no luck')\n"
 
 
@@ -107,7 +130,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     study, work = tmp_path / "study", tmp_path / "work"
     study.mkdir()
     work.mkdir()
-    for name, text in (("own_trunks", TRUNKS), ("own_tasks", TASKS), ("own_broken", BROKEN)):
+    for name, text in (("own_trunks", TRUNKS), ("own_tasks", TASKS), ("own_weights", WEIGHTS),
+                       ("own_broken", BROKEN)):  # fmt: skip
         (study / f"{name}.py").write_text(text)
     (work / "own_elsewhere.py").write_text(TASKS)
     monkeypatch.chdir(work)
@@ -137,6 +161,7 @@ def test_a_sound_study_of_own_code(folder: Path) -> None:
     study = read(
         folder,
         model={"sharing": "own_trunks:Sound"},
+        weights={"strategy": "own_weights:Sound", "options": {"power": {"low": 0, "high": 2}}},
         **regression(kind="own_tasks:Sound", metric="own_elsewhere:sound"),
     )
     assert study.spec.model.sharing == "own_trunks:Sound"
@@ -175,6 +200,11 @@ CASES: list[tuple[str, str, tuple[str, ...]]] = [
     ("model", "own_trunks:Undrawn", ("draws sharing.scale",)),
     ("kind", "own_tasks:sound", ("class of pipeline.tasks.base.Kind",)),
     ("kind", "own_tasks:Unfinished", ("leaves out", "row_loss")),
+    ("strategy", "own_weights:Unfinished", ("leaves out weigh",)),
+    ("strategy", "own_weights:Careless", ("0 to a task that is not active",)),
+    ("strategy", "own_weights:Mixed", ("other members",)),
+    ("strategy", "own_weights:Flat", ("not (2,)",)),
+    ("strategy", "own_tasks:sound", ("a class of pipeline.training",)),
     ("metric", "own_tasks:no_direction", ("`higher_is_better`",)),
     ("metric", "own_tasks:number", ("must be a function",)),
     ("metric", "own_tasks:wrong", ("raised TypeError",)),
@@ -186,8 +216,11 @@ CASES: list[tuple[str, str, tuple[str, ...]]] = [
 def test_what_does_not_fit_is_told_once(
     folder: Path, place: str, name: str, words: tuple[str, ...]
 ) -> None:
-    sections = {"model": {"sharing": name}} if place == "model" else regression(**{place: name})
-    key = "model.sharing" if place == "model" else f"tasks.b.{place}"
+    sections = {
+        "model": {"model": {"sharing": name}},
+        "strategy": {"weights": {"strategy": name}},
+    }.get(place) or regression(**{place: name})
+    key = {"model": "model.sharing", "strategy": "weights.strategy"}.get(place, f"tasks.b.{place}")
     (fault,) = faults(folder, **sections)
     assert fault.key == key
     assert all(word in str(fault) for word in words), str(fault)

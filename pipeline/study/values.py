@@ -1,6 +1,8 @@
-"""The mark of a key where a range may stand, and how the JSON Schema shows it."""
+"""The mark of keys that may hold a range, and what the JSON Schema says of them."""
 
-from pydantic import GetJsonSchemaHandler
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -39,3 +41,14 @@ RANGE_SCHEMA: JsonSchemaValue = {
 
 
 SEARCHABLE = _Searchable()
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
+StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Label = bool | int | float | str
+Options = dict[str, Annotated[Any, SEARCHABLE]]
