@@ -62,8 +62,8 @@ def check(arguments: Arguments) -> None:
     if arguments.json:
         ranges = {path: str(found) for path, found in study.ranges.items()}
         print_json({"study": study.spec.name, "tasks": list(study.spec.tasks), "ranges": ranges,
-                     "notes": [*study.notes, *notes],
-                     "sampled": sampled_trials(study, 3)})  # fmt: skip
+                    "notes": [*study.notes, *notes],
+                    "sampled": sampled_trials(study, 3)})  # fmt: skip
         return
     for line in study_lines(study, notes):
         print(line)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from pipeline.models.layers import MemberLayer
 from pipeline.models.sharing import Sharing
@@ -45,14 +44,12 @@ class Stock(Sharing, MemberLayer):
             self.width = _width(self.trunk, n_features, dtype)
         stacked: dict[int, nn.Parameter] = {}  # a parameter used twice stays one
         for part in self.trunk.modules():
-            for name, own in part._parameters.items():
-                if own is not None:
-                    shape = (n_members, *own.shape)
-                    made = nn.Parameter(torch.empty(shape, dtype=own.dtype))
-                    part._parameters[name] = stacked.setdefault(id(own), made)
-            for name, buffer in part._buffers.items():
-                if buffer is not None and name.startswith(_STATISTICS):
-                    part._buffers[name] = buffer.expand(n_members, *buffer.shape).clone()
+            for held, name in _places(part):
+                every = held[name].detach().expand(n_members, *held[name].shape).clone()
+                if held is part._parameters:
+                    held[name] = stacked.setdefault(id(held[name]), nn.Parameter(every))
+                else:
+                    held[name] = every
 
     def _fresh(self) -> nn.Module:
         n_features, options, dtype = self._arguments
@@ -74,13 +71,28 @@ class Stock(Sharing, MemberLayer):
             seed = high * 2**24 + low
         # A stock BatchNorm refuses a training batch of one row; ours takes its running values.
         self.trunk.train(self.training and features.shape[1] > 1)
-        own = list(_own_tensors(self.trunk))
         given = []
         for member, x in enumerate(features):
-            tensors = {name: stacked[member] for name, stacked in own}
-            with _seeded(seed):
-                given.append(functional_call(self.trunk, tensors, (x,)))
+            with _seeded(seed), self._as_member(member):
+                given.append(self.trunk(x))
         return [torch.stack(given)]
+
+    @contextmanager
+    def _as_member(self, member: int) -> Iterator[None]:
+        """Puts one member's tensors in place of the stacked ones.
+
+        Not by `torch.func.functional_call`, which leaves a module that stands in two places with
+        the tensors of the last call.
+        """
+        places = [(held, name) for part in self.trunk.modules() for held, name in _places(part)]
+        stacked = [held[name] for held, name in places]
+        try:
+            for (held, name), tensor in zip(places, stacked, strict=True):
+                held[name] = tensor[member]
+            yield
+        finally:
+            for (held, name), tensor in zip(places, stacked, strict=True):
+                held[name] = tensor
 
 
 @cache
@@ -89,6 +101,16 @@ def as_sharing(found: type[nn.Module]) -> type[Sharing]:
     if issubclass(found, Sharing):
         return found
     return type(f"Stock{found.__name__}", (Stock,), {"module": found})
+
+
+def _places(part: nn.Module) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yields where a module, without those inside it, holds tensors that belong to a member."""
+    tensors: dict[str, Any] = part._parameters
+    yield from ((tensors, name) for name in list(tensors) if tensors[name] is not None)
+    buffers: dict[str, Any] = part._buffers
+    for name in list(buffers):
+        if buffers[name] is not None and name.startswith(_STATISTICS):
+            yield buffers, name
 
 
 def _own_tensors(trunk: nn.Module) -> Iterator[tuple[str, Tensor]]:

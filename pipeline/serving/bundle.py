@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pipeline.serving.closure import package_files
+from pipeline.serving.closure import Methods, own_code_of, package_files
 from pipeline.serving.connection import model_library
 from pipeline.serving.predictor import Predictor
 
@@ -85,30 +85,38 @@ def bundle(
                 code_paths=[str(package)],
                 signature=_signature(predictor),
                 input_example=example[list(predictor.columns)] if example is not None else None,
-                pip_requirements=requirements(texts=predictor.encoder.text is not None),
+                pip_requirements=requirements(
+                    _methods(predictor), predictor.encoder.text is not None
+                ),
             )
         _forget_this_machine(model, saved)
         yield saved
 
 
-def requirements(texts: bool = False) -> list[str]:
+def requirements(methods: Methods = (), texts: bool = False) -> list[str]:
     """Returns what a process that loads a model needs, as installed here.
 
     Without the local part of a version, such as torch's `+cpu`, which no index serves.
 
     Args:
+        methods: What the model uses: the user's own code may need more than this package.
         texts: Whether the model reads texts.
     """
     names = (*_REQUIRED, *(_REQUIRED_FOR_TEXTS if texts else ()))
-    return [f"{name}=={version(name).partition('+')[0]}" for name in names]
+    always = [f"{name}=={version(name).partition('+')[0]}" for name in names]
+    return list(dict.fromkeys([*always, *own_code_of(methods).requirements]))
 
 
-def _write_code(predictor: Predictor, folder: Path) -> Path:
+def _methods(predictor: Predictor) -> Methods:
     methods = {("kind", task.kind) for task in predictor.tasks}
     methods.add(("sharing", predictor.architecture.sharing))
     if predictor.encoder.text is not None:
         methods |= {("encoder", part.name) for part in predictor.encoder.text.parts}
-    name, texts = package_files(sorted(methods))
+    return sorted(methods)
+
+
+def _write_code(predictor: Predictor, folder: Path) -> Path:
+    name, texts = package_files(_methods(predictor))
     for path, text in texts.items():
         file = folder / name / path
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,6 @@
-"""The code that a model carries: this package's modules that the predictor needs, renamed.
+"""The code that a model carries: the modules that the predictor needs, renamed.
+
+They are modules of this package, and the user's own where a study names them (see `carried`).
 
 The copy is named after its content, `served_DIGEST`, so that models of two versions load side by
 side in one process and neither is shadowed by an installed `pipeline`.
@@ -9,10 +11,16 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.serving.carried import OwnCode, carried_files, own_code
 from pipeline.study.catalogue import entry
+from pipeline.study.own import is_own
+
+Methods = Sequence[tuple[str, str]]
+"""Role and name of each catalogue entry, or own code, that a model uses: they are loaded by name,
+which no import statement shows."""
 
 _PACKAGE = "pipeline"
 _ROOT = Path(__file__).resolve().parents[1]
@@ -21,17 +29,21 @@ _DOTTED = re.compile(rf"(?<![\w.]){_PACKAGE}(?=\.[A-Za-z_])")
 _FROM = re.compile(rf"(?<=\bfrom ){_PACKAGE}(?= import\b)")
 
 
-def needed_modules(methods: Iterable[tuple[str, str]]) -> dict[str, Path]:
-    """Finds the modules that answering needs.
+def own_code_of(methods: Methods) -> OwnCode:
+    """Finds the user's own modules among what a model uses."""
+    return own_code(name.partition(":")[0] for _, name in methods if is_own(name))
+
+
+def needed_modules(methods: Methods) -> dict[str, Path]:
+    """Finds the modules of this package that answering needs.
 
     Args:
-        methods: Role and name of each catalogue entry that the model uses; the catalogue loads
-            them by name, which no import statement shows.
+        methods: What the model uses.
 
     Returns:
         Dotted name to file, sorted by name.
     """
-    waiting = [_ENTRANCE]
+    waiting = [_ENTRANCE, *own_code_of(methods).modules]
     for role, name in methods:
         module = entry(role, name).target.partition(":")[0]
         if _file_of(module) is not None:
@@ -59,7 +71,7 @@ def imported(source: str) -> list[str]:
     return [name for name in names if name.startswith(f"{_PACKAGE}.") and _file_of(name)]
 
 
-def package_files(methods: Iterable[tuple[str, str]]) -> tuple[str, Mapping[str, str]]:
+def package_files(methods: Methods) -> tuple[str, Mapping[str, str]]:
     """Builds the copy.
 
     Returns:
@@ -69,12 +81,15 @@ def package_files(methods: Iterable[tuple[str, str]]) -> tuple[str, Mapping[str,
         file.relative_to(_ROOT).as_posix(): file.read_text("utf-8")
         for file in needed_modules(methods).values()
     }
+    code = own_code_of(methods)
+    theirs = {module: file.read_text("utf-8") for module, file in code.files.items()}
     digest = hashlib.sha256()
-    for path, text in sources.items():
+    for path, text in (*sources.items(), *theirs.items()):
         digest.update(f"{path}\0{text}\0".encode())
     name = f"served_{digest.hexdigest()[:16]}"
     renamed = {path: rename(text, name) for path, text in sources.items()}
-    folders = {parent.as_posix() for path in sources for parent in Path(path).parents}
+    renamed |= carried_files(code, name)
+    folders = {parent.as_posix() for path in renamed for parent in Path(path).parents}
     inits = {f"{folder}/__init__.py".removeprefix("./"): "" for folder in folders}
     return name, {**inits, **renamed}
 

@@ -244,6 +244,7 @@ def read_params(params: Mapping[str, Any]) -> dict[str, Any]:
         chosen = params.get(f"{section}.{role}")
         if chosen is not None:
             every = {option for found in CATALOGUE[role].values() for option in found.options}
+            every.add("options")  # of the user's own code
             unread |= {f"{section}.{option}" for option in every - {*entry(role, chosen).options}}
     return {
         path: value for path, value in params.items() if ".".join(path.split(".")[:2]) not in unread

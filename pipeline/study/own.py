@@ -21,6 +21,7 @@ CONTRACTS: Mapping[str, str] = {
     "sharing": "pipeline.models.contract",
     "kind": "pipeline.tasks.contract",
     "metric": "pipeline.tasks.contract",
+    "strategy": "pipeline.training.contract",
 }
 """Role to the module whose `ROLE_problem(found, section)` says what is wrong, or nothing."""
 

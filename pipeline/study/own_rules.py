@@ -20,6 +20,7 @@ def own_faults(spec: StudySpec, tree: Mapping[str, Any], folder: Path) -> Iterab
         folder: Of the study file: modules beside it can be imported.
     """
     yield from _sharing_faults(spec, tree.get("model", {}), folder)
+    yield from _strategy_faults(spec, tree, folder)
     for name, task in spec.tasks.items():
         yield from _task_faults(f"tasks.{name}", task, folder)
 
@@ -36,10 +37,15 @@ def own_notes(sharings: Iterable[str]) -> list[str]:
 
 def sharings_of(spec: StudySpec, tree: Mapping[str, Any]) -> dict[str, str]:
     """Returns each sharing that a trial may have, by its place in the file."""
-    given = tree.get("model", {}).get("sharing")
+    return _named(spec, tree, "model", "sharing")
+
+
+def _named(spec: StudySpec, tree: Mapping[str, Any], section: str, key: str) -> dict[str, str]:
+    """Returns each name that a key may have in a trial, by its place in the file."""
+    given = tree.get(section, {}).get(key)
     if isinstance(given, Choices):
-        return {f"model.sharing.{place}": str(name) for place, name in given.bounds()}
-    return {"model.sharing": spec.model.sharing}
+        return {f"{section}.{key}.{place}": str(name) for place, name in given.bounds()}
+    return {f"{section}.{key}": getattr(getattr(spec, section), key)}
 
 
 def _sharing_faults(spec: StudySpec, given: Mapping[str, Any], folder: Path) -> Iterable[Fault]:
@@ -57,6 +63,15 @@ def _sharing_faults(spec: StudySpec, given: Mapping[str, Any], folder: Path) -> 
     if not any(faults) and len(own) == len(named) and all(map(is_stock, own.values())):
         for key in {"layers", "dropout"} & set(given):
             yield _unread(f"model.{key}", given[key], "a sharing that is not a stock module")
+
+
+def _strategy_faults(spec: StudySpec, tree: Mapping[str, Any], folder: Path) -> Iterable[Fault]:
+    for key, name in _named(spec, tree, "weights", "strategy").items():
+        if is_own(name):
+            section = replace(spec.weights, strategy=name)
+            fault = own_fault(key, "strategy", name, folder, section)
+            if fault is not None:
+                yield fault
 
 
 def _task_faults(key: str, task: TaskSpec, folder: Path) -> Iterable[Fault]:

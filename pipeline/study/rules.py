@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import Fault, near_miss
-from pipeline.study.catalogue import CATALOGUE, names
+from pipeline.study.catalogue import CATALOGUE, entry, names
 from pipeline.study.own import CONTRACTS, is_own
 from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import SplitSpec, StudySpec, TaskSpec
@@ -157,13 +157,15 @@ def _name_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
         ("pruner", "search"),
     ):
         for key, name in _possible(spec, tree, section, role):
-            if name not in names(role) and not (role in CONTRACTS and is_own(str(name))):
+            if role in CONTRACTS and is_own(str(name)):
+                continue  # see `own_rules`
+            if name not in names(role):
                 yield Fault(key, "is unknown", str(name), near_miss(str(name), names(role)))
                 continue
-            entry = CATALOGUE[role][name]
-            if missing := entry.missing():
+            found = CATALOGUE[role][name]
+            if missing := found.missing():
                 rule = f"needs {' and '.join(missing)}, not installed here"
-                yield Fault(key, rule, name, f"Install with `{entry.remedy}`.")
+                yield Fault(key, rule, name, f"Install with `{found.remedy}`.")
 
 
 def _model_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
@@ -190,8 +192,9 @@ def _weight_faults(
 ) -> Iterable[Fault]:
     weights, given = spec.weights, tree.get("weights", {})
     strategies = [name for _, name in _possible(spec, tree, "weights", "strategy")]
-    known = [CATALOGUE["strategy"][name] for name in strategies if name in names("strategy")]
-    read = {option for entry in known for option in entry.options}
+    known = [entry("strategy", name) for name in strategies
+             if name in names("strategy") or is_own(name)]  # fmt: skip
+    read = {option for found in known for option in found.options}
     unread = set(given) - {"strategy", *read} if len(known) == len(strategies) else set()
     for option in sorted(unread):
         rule = f"is not read by `{'`, `'.join(strategies)}`"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from pipeline.study.values import SEARCHABLE, STRICT, NonNegative, Positive
+from pipeline.study.values import SEARCHABLE, STRICT, NonNegative, Options, Positive
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -18,8 +18,8 @@ class WeightsSpec:
     paper and its formula stand in pipeline/training/weighting.
 
     Attributes:
-        strategy: How weights are set; a catalogue name. Trials of different strategies train in
-            arrays of their own.
+        strategy: How weights are set; a catalogue name, or `module:Name` of your own code. Trials
+            of different strategies train in arrays of their own.
         low: Of `fixed`: smallest ratio of a task's weight to the first task's; 0.1 by default.
         high: Of `fixed`: largest ratio; 10 by default.
         values: Of `fixed`: weight of each task, in place of `low` and `high`.
@@ -29,6 +29,7 @@ class WeightsSpec:
             smoothest that its paper tries.
         own_lr: Of `uncertainty` and `famo`: learning rate of what they learn themselves; null for
             the member's own with `uncertainty`, and for 0.025 with `famo`, as in its paper.
+        options: What a strategy of your own reads, by names of its own choice.
     """
 
     strategy: Annotated[str, SEARCHABLE] = "fixed"
@@ -38,3 +39,4 @@ class WeightsSpec:
     temperature: Annotated[Positive | None, SEARCHABLE] = None
     mu: Annotated[Positive | None, SEARCHABLE] = None
     own_lr: Annotated[Positive | None, SEARCHABLE] = None
+    options: Options = field(default_factory=dict)
