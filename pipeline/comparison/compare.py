@@ -17,7 +17,6 @@ from pipeline.evaluation.verdicts import (
     Judged,
     Scores,
     beats,
-    choice_variance,
     difference,
     holm,
     mean_bounds,
@@ -88,10 +87,7 @@ def score_rows(rows: Sequence[Row], prepared: Prepared, part: str, seed: int) ->
                      for ((model, _), samples), reading in zip(own, readings, strict=True)
                      if task in model.tasks]  # fmt: skip
             values, samples = (np.array(column) for column in zip(*seeds, strict=True))
-            rivals = row.rivals.get(task, [])
-            scores[task] = Scores(
-                values, samples, units[task], choice_variance(rivals), max(1, len(rivals))
-            )
+            scores[task] = Scores(values, samples, units[task])
         evaluation = _over_seeds(readings, list(infos))
         by_key = dict(zip(row.keys, readings, strict=True))
         valid_mean = _over_seeds(on_valid, list(infos)).mean
