@@ -1,6 +1,6 @@
 """Tasks whose truth is known: two groups that share inside and conflict across, with a dial.
 
-A task of group `a` or `b` is a sum of two hidden units, `tanh(2 u.x)`, of 20 inputs. Both tasks of
+A task of group `a` or `b` is a sum of two hidden units, `tanh(2 u.x)` of the inputs. Both tasks of
 a group read the same two directions u, with weights of their own; the groups' directions are at
 right angles. A train row has the label of one task of each group; valid and test rows have all.
 
@@ -17,10 +17,10 @@ spread is that of a task's gain over draws, its seeds averaged):
 | -0.5 | 2 | 150 | 0.6 | 0.248 | -0.107 | 0.046 | +0.013 | -0.024 |
 | 0 | 32 | 300 | 0.2 | 0.781 | -0.001 | 0.003 | -0.000 | -0.000 |
 | 0.5 | 4 | 250 | 0.4 | 0.477 | +0.052 | 0.017 | +0.049 | -0.015 |
-| 1 | 4 | 200 | 0.2 | 0.679 | +0.074 | 0.021 | +0.070 | -0.023 |
+| 1 | 4 | 300 | 0.2 | 0.673 | +0.095 | 0.014 | +0.079 | -0.022 |
 
 The sign of the dial was the sign of the true gain of every one of the 80 tasks of each row, so a
-verdict with another sign is wrong. At dial 0 a task is a linear function of 8 inputs with a
+verdict with another sign is wrong. At dial 0 a task is a linear function of the inputs with a
 direction of its own, enough labels and a wide trunk: there is nothing to gain or to lose. At both
 strong settings the groups are what to find. One seed says little: a narrow trunk has good and bad
 starts.
@@ -78,7 +78,7 @@ SETTINGS = {
     -0.5: Setting(width=2, n_labels=150, noise=0.6),
     0.0: Setting(width=32, n_labels=300, noise=0.2, n_inputs=8, batch_size=100, shared=False),
     0.5: Setting(width=4, n_labels=250, noise=0.4),
-    1.0: Setting(width=4, n_labels=200, noise=0.2),
+    1.0: Setting(width=4, n_labels=300, noise=0.2, n_inputs=30),
 }
 STRONG = (-1.0, 1.0)
 TASKS = ("a0", "a1", "b0", "b1")

@@ -17,6 +17,7 @@ PACKAGE = ROOT / "pipeline"
 ORDER = (
     ("errors",),
     ("study",),
+    ("text",),
     ("tasks",),
     ("evaluation",),
     ("data", "models"),

@@ -62,7 +62,8 @@ def check(arguments: Arguments) -> None:
     if arguments.json:
         ranges = {path: str(found) for path, found in study.ranges.items()}
         print_json({"study": study.spec.name, "tasks": list(study.spec.tasks), "ranges": ranges,
-                     "notes": notes, "sampled": sampled_trials(study, 3)})  # fmt: skip
+                     "notes": [*study.notes, *notes],
+                     "sampled": sampled_trials(study, 3)})  # fmt: skip
         return
     for line in study_lines(study, notes):
         print(line)
@@ -170,6 +171,7 @@ def compare(arguments: Arguments) -> None:
     """Shows the comparison, training rows that are missing."""
     from pipeline import stages
     from pipeline.report.comparison import comparison_notes, comparison_tables
+    from pipeline.report.tables import summary_tables
 
     studies = [_load(arguments, path) for path in arguments.studies]
     store = _store(arguments)
@@ -192,10 +194,25 @@ def compare(arguments: Arguments) -> None:
         print_json(documents[0] if len(documents) == 1 else {"studies": documents})
         return
     for document in documents:
-        for table in comparison_tables(document):
+        for table in (*comparison_tables(document), *summary_tables(document)):
             console().print(table)
         for note in comparison_notes(document):
             print(f"- {note}")
+
+
+def group(arguments: Arguments) -> None:
+    """Measures all pairs of tasks and recommends groups."""
+    from pipeline import stages
+    from pipeline.report.groups import group_notes, groups_table, transfer_table
+
+    found = stages.group(_load(arguments), arguments.budget, arguments.workers, **_where(arguments))
+    if arguments.json:
+        print_json(found)
+        return
+    console().print(transfer_table(found))
+    console().print(groups_table(found))
+    for note in group_notes(found):
+        print(f"- {note}")
 
 
 def promote(arguments: Arguments) -> None:

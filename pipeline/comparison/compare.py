@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.comparison.rows import Model, Row
+from pipeline.comparison.summaries import summary_rows
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.bootstrap import bootstrap_models, n_units
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one, tuned
@@ -24,7 +25,7 @@ from pipeline.evaluation.verdicts import (
     verdict,
 )
 from pipeline.tasks.base import Kind
-from pipeline.tasks.registry import kind_of
+from pipeline.tasks.summarisation import Summarisation
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ class Scored:
 
 def score_rows(rows: Sequence[Row], prepared: Prepared, part: str, seed: int) -> list[Scored]:
     """Scores every row on one part."""
-    infos = {info.name: info for info in prepared.tasks}
+    infos = {kind.info.name: kind for kind in prepared.kinds()}
     valid, held = prepared.parts["valid"], prepared.parts[part]
 
     def kinds_of(model: Model) -> list[Kind]:
-        base = [kind_of(infos[task]) for task in model.tasks]
+        base = [infos[task] for task in model.tasks]
         return tuned(base, model.outputs["valid"], valid.targets)
 
     models = [(model, kinds_of(model)) for row in rows for model in row.models]
@@ -71,8 +72,8 @@ def score_rows(rows: Sequence[Row], prepared: Prepared, part: str, seed: int) ->
         [(kinds, model.outputs[part]) for model, kinds in models],
         held.targets, held.groups, seed=seed,
     ) if models else []  # fmt: skip
-    units = {task: n_units(kind_of(info), held.targets, held.groups)
-             for task, info in infos.items()}  # fmt: skip
+    units = {task: n_units(kind, held.targets, held.groups)
+             for task, kind in infos.items()}  # fmt: skip
     found = iter(zip(models, drawn, strict=True))
     scored = []
     for row in rows:
@@ -109,7 +110,12 @@ def _over_seeds(readings: Sequence[Evaluation], tasks: Sequence[str]) -> Evaluat
 
 
 def compare_rows(
-    study: str, scored: Sequence[Scored], prepared: Prepared, part: str, test_reads: int
+    study: str,
+    scored: Sequence[Scored],
+    prepared: Prepared,
+    part: str,
+    test_reads: int,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Returns the comparison as its JSON contract has it.
 
@@ -119,8 +125,9 @@ def compare_rows(
         prepared: The data.
         part: `valid` or `test`.
         test_reads: Readings of test in this study so far.
+        seed: Of the intervals of summaries.
     """
-    kinds = [kind_of(info) for info in prepared.tasks]
+    kinds = prepared.kinds()
     by_kind = {one.row.kind: one for one in scored}
     judged = _judged(kinds, by_kind)
     document: dict[str, Any] = {
@@ -135,9 +142,20 @@ def compare_rows(
         "delta_m_reason": "",
         "differences": {task: _judged_json(found) for task, found in judged.items()},
         "verdicts": _verdicts(kinds, by_kind, judged),
+        "summaries": {},
         "primary": {kind.info.name: kind.info.metric for kind in kinds},
         "test_reads": test_reads,
     }
+    if "tuned" in by_kind:
+        row = by_kind["tuned"].row
+        shipped = next(model for model in row.models if model.key == row.shipped)
+        document["summaries"] = {
+            kind.info.name: summary_rows(
+                prepared, shipped.outputs[part][kind.info.name], kind, part, seed
+            )
+            for kind in kinds
+            if isinstance(kind, Summarisation)
+        }
     if {"tuned", "single_task", "constant"} <= by_kind.keys():
         document |= _gains(kinds, by_kind, judged)
     return document

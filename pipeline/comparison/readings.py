@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.driver.records import StudyFolder, read_json, write_json
+from pipeline.driver.json_files import read_json, write_json
+from pipeline.driver.records import StudyFolder
 from pipeline.evaluation.evaluate import Evaluation
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.comparison.baselines import HELD_OUT, BaselineResult
-from pipeline.driver.records import read_json, write_json
+from pipeline.driver.json_files import read_json, write_json
 
 
 class Shelf:

@@ -1,7 +1,7 @@
 """Prepared data: what training and evaluation read, in memory or mapped from the cache."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.encoding import Encoder
-from pipeline.tasks.base import TaskInfo
+from pipeline.tasks.base import Kind, TaskInfo
+from pipeline.tasks.documents import Documents
+from pipeline.tasks.registry import kind_of
+from pipeline.text.ragged import Ragged
 
 PARTS = ("train", "valid", "test")
 
@@ -19,11 +22,13 @@ class Part:
     """The rows of one part of the split.
 
     Attributes:
-        numeric: (N, D) float32, standardised on train; missing-value indicators among them.
+        numeric: (N, D) float32, standardised on train; missing-value indicators and the vectors of
+            texts among them.
         codes: (N, C) int32 category codes; 0 stands for unseen.
         targets: Task name to (N,) or (N, L) float32, NaN where a label is missing.
         ids: (N,) fixed-width ASCII bytes: the row's id or a hash of its content.
         groups: (N,) int64 group number where the split is grouped, else None.
+        texts: Name to N rows of different lengths, such as the `terms` of documents.
     """
 
     numeric: NDArray[np.float32]
@@ -31,6 +36,7 @@ class Part:
     targets: Mapping[str, NDArray[np.float32]]
     ids: NDArray[np.bytes_]
     groups: NDArray[np.int64] | None = None
+    texts: Mapping[str, Ragged] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.numeric.shape[0])
@@ -69,6 +75,7 @@ class Prepared:
         prepared_digest: Of that and the settings that shape the arrays: names the cache.
         report: What preparing found.
         folder: The cache folder; workers open it by path. None only in tests.
+        documents: Task to the documents that its rows are pieces of, for summaries.
     """
 
     parts: Mapping[str, Part]
@@ -78,3 +85,15 @@ class Prepared:
     prepared_digest: str
     report: PrepareReport
     folder: Path | None = None
+    documents: Mapping[str, Documents] = field(default_factory=dict)
+
+    def kinds(self, infos: Iterable[TaskInfo] | None = None) -> list[Kind]:
+        """Returns the kinds of tasks, bound to their documents.
+
+        Args:
+            infos: The tasks as a model decodes them; by default as they were prepared.
+        """
+        return [
+            kind_of(info).with_documents(self.documents.get(info.name))
+            for info in (self.tasks if infos is None else infos)
+        ]

@@ -6,6 +6,7 @@ difference can be taken draw by draw.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,21 @@ from pipeline.tasks.base import Decoded, Kind
 Samples = NDArray[np.float64]
 
 _CHUNK = 32  # draws scored together: weights of 16,000 rows then fill 4 MB and stay in cache
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A difference with its interval.
+
+    Attributes:
+        gain: Estimate on all rows.
+        low: Lower bound.
+        high: Upper bound.
+    """
+
+    gain: float
+    low: float
+    high: float
 
 
 def bootstrap_means(
@@ -62,7 +78,7 @@ def bootstrap_models(
     n_rows = len(next(iter(targets.values())))
     scored = [[_scored(kind, outputs, targets) for kind in kinds] for kinds, outputs in models]
     chunks: list[list[Samples]] = [[] for _ in models]
-    for weight in _row_counts(n_rows, groups, n_draws, seed):
+    for weight in row_counts(n_rows, groups, n_draws, seed):
         # Rows that have a label of a task, cut out once for all models.
         weights: dict[str, NDArray[Any]] = {}
         for chunk, tasks in zip(chunks, scored, strict=True):
@@ -92,6 +108,28 @@ def interval(samples: Samples, level: float = 0.95) -> tuple[float, float]:
     return (float(low), float(high))
 
 
+def paired_gain(
+    score: float,
+    reference: float,
+    samples: Samples,
+    reference_samples: Samples,
+    unit: float = 1.0,
+    level: float = 0.95,
+) -> Gain:
+    """Returns how much better a model scores than its reference.
+
+    Args:
+        score: The model's score on all rows.
+        reference: The reference's.
+        samples: (D,) scores of the model under the draws.
+        reference_samples: (D,) scores of the reference under the same draws.
+        unit: What the difference is divided by.
+        level: Share of draws inside the interval.
+    """
+    low, high = interval((samples - reference_samples) / unit, level)
+    return Gain((score - reference) / unit, low, high)
+
+
 def _scored(
     kind: Kind, outputs: Outputs, targets: Targets
 ) -> tuple[Kind, NDArray[np.intp], NDArray[np.float32], Decoded]:
@@ -100,10 +138,17 @@ def _scored(
     return kind, rows, target[rows], kind.decode(outputs[kind.info.name][None, rows])
 
 
-def _row_counts(
+def row_counts(
     n_rows: int, groups: NDArray[np.int64] | None, n_draws: int, seed: int
 ) -> Iterator[NDArray[Any]]:
-    """Yields how often each row stands in each draw, (D, N) for some draws at a time."""
+    """Yields how often each row stands in each draw, (D, N) for some draws at a time.
+
+    Args:
+        n_rows: N.
+        groups: (N,) group numbers, of which whole groups are drawn; None to draw rows.
+        n_draws: Draws in all.
+        seed: Of the draws.
+    """
     unit_of_row = np.arange(n_rows)
     if groups is not None:
         unit_of_row = np.unique(groups, return_inverse=True)[1]

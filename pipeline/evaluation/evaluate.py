@@ -92,12 +92,12 @@ def evaluate_members(
         # Unlike indexing, `compress` keeps each member's rows together in memory, so that a
         # member's sums are the same to the last bit whatever the number of members.
         decoded, finite = _decode(kind, np.compress(rows, outputs[task], axis=1))
-        wanted = [kind.primary] if primary_only else list(kind.metrics.values())
+        wanted = [kind.primary] if primary_only else list(kind.measured.values())
         values[task] = {
             metric.name: np.where(finite, metric(target, decoded), np.nan) for metric in wanted
         }
         scores[task] = kind.primary.score(values[task][kind.primary.name])
-        n_rows[task] = len(target)
+        n_rows[task] = kind.n_examples(target)
     mean = np.mean([scores[task] for task in scores], axis=0)  # (K,)
     return [
         Evaluation(
@@ -142,7 +142,8 @@ def tuned(kinds: Sequence[Kind], outputs: Outputs, targets: Targets) -> list[Kin
         targets: Labels of valid.
     """
     return [
-        type(kind)(kind.tune(outputs[kind.info.name], targets[kind.info.name])) for kind in kinds
+        kind.with_info(kind.tune(outputs[kind.info.name], targets[kind.info.name]))
+        for kind in kinds
     ]
 
 

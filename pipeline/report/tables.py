@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pipeline.driver.choice import Choice
 from pipeline.driver.records import TrialRecord, best_trials
+from pipeline.study.catalogue import read_params
 
 
 def trials_frame(trials: Sequence[TrialRecord]) -> pd.DataFrame:
@@ -49,11 +50,12 @@ def trials_table(trials: Sequence[TrialRecord], most: int = 20) -> Table:
         table.add_column(name, justify="right", overflow="fold")
     for trial in shown:
         scores = trial.evaluation.scores if trial.evaluation else {}
+        read = read_params(trial.params)
         table.add_row(
             f"#{trial.number}",
             _number(trial.score),
             *(_number(scores.get(task)) for task in tasks),
-            *(_value(trial.params[name]) for name in params),
+            *(_value(read[name]) if name in read else "" for name in params),
         )
     return table
 
@@ -70,7 +72,7 @@ def trial_table(trial: TrialRecord, name: str = "") -> Table:
         "parameters": f"{trial.n_parameters:,}",
         "seconds": f"{trial.seconds:.1f}",
         "MLflow run": trial.run_id,
-        **{name: _value(value) for name, value in trial.params.items()},
+        **{name: _value(value) for name, value in read_params(trial.params).items()},
         **{f"weight of {task}": f"{weight:.4g}" for task, weight in trial.weights.items()},
     }
     if trial.evaluation is not None:
@@ -163,6 +165,29 @@ def gates_table(decision: Mapping[str, Any]) -> Table:
         passed = "yes" if gate["passed"] else "no"
         table.add_row(gate["name"], passed, _number(gate["value"]), _number(gate["threshold"]))
     return table
+
+
+def summary_tables(document: Mapping[str, Any]) -> list[Table]:
+    """Returns a table for each task whose answers are summaries: ROUGE, copying, length."""
+    tables = []
+    for task, rows in document.get("summaries", {}).items():
+        title = f"Summaries of {task} on {document['split']}, {rows[0]['n']} documents"
+        table = Table(title=title)
+        table.add_column("summary")
+        for name in ("ROUGE-1", "ROUGE-2", "ROUGE-L", "copied", "length"):
+            table.add_column(name, justify="right")
+        for row in rows:
+            scores = [_with_interval(row, name) for name in ("rouge1", "rouge2", "rougeL")]
+            beside = [_number(row[name]) for name in ("copied", "length")]
+            bold = "bold" if row is rows[0] else None
+            table.add_row(row["name"], *scores, *beside, style=bold)
+        tables.append(table)
+    return tables
+
+
+def _with_interval(row: Mapping[str, Any], name: str) -> str:
+    low, high = row["intervals"][name]
+    return f"{row[name]:.3f} ({low:.3f} to {high:.3f})"
 
 
 def study_page(

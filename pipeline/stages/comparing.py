@@ -10,7 +10,7 @@ from pipeline.comparison.compare import Scored, compare_rows, score_rows
 from pipeline.comparison.readings import Readings
 from pipeline.comparison.rows import collect_rows
 from pipeline.driver.beside import RowsBeside
-from pipeline.driver.records import read_json, write_json
+from pipeline.driver.json_files import read_json, write_json
 from pipeline.driver.trials import evaluation_metrics
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.stages.evaluating import track_test
@@ -114,7 +114,8 @@ def _score(session: Session, part: str, read_only: bool, say: Say) -> list[Score
 
 def _document(session: Session, scored: Sequence[Scored], part: str) -> dict[str, Any]:
     n_reads = len(Readings(session.folder).all())
-    return compare_rows(session.name, scored, session.prepared, part, n_reads)
+    seed = session.study.spec.seed
+    return compare_rows(session.name, scored, session.prepared, part, n_reads, seed)
 
 
 def _note_readings(session: Session, tracker: Tracker, scored: Sequence[Scored]) -> None:

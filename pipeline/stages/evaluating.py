@@ -24,7 +24,6 @@ from pipeline.stages.session import (
     say_on_stderr,
 )
 from pipeline.study.loading import Study
-from pipeline.tasks.registry import kind_of
 from pipeline.tracking.store import Store
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.predict import predict_member
@@ -102,7 +101,7 @@ def evaluate_predictor(session: Session, predictor: Predictor, part: str) -> Eva
     """Returns every metric of a model on one part of the prepared data."""
     rows = session.prepared.parts[part]
     outputs = predict_member(predictor.architecture, predictor.parameters, rows)
-    kinds = [kind_of(info) for info in predictor.tasks]
+    kinds = session.prepared.kinds(predictor.tasks)
     return evaluate_one(kinds, outputs, rows.targets, part)
 
 

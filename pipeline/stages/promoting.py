@@ -34,7 +34,6 @@ from pipeline.stages.session import (
     say_on_stderr,
 )
 from pipeline.study.loading import Study
-from pipeline.tasks.registry import kind_of
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.predict import predict_member
@@ -147,7 +146,8 @@ def _champion_scores(session: Session, champion: Champion, tables: Tables | None
     outputs = predict_member(predictor.architecture, predictor.parameters, test)
     # Its own thresholds and scales, but the metrics that this study goes by.
     metrics = {task.name: task.metric for task in session.prepared.tasks}
-    kinds = [kind_of(replace(info, metric=metrics[info.name])) for info in predictor.tasks]
+    infos = [replace(info, metric=metrics[info.name]) for info in predictor.tasks]
+    kinds = session.prepared.kinds(infos)
     found = evaluate_one(kinds, outputs, test.targets, "test")
     readings.add(key, data, found)
     return found
@@ -160,8 +160,8 @@ def _as_encoded_by(predictor: Predictor, session: Session, tables: Tables | None
         return test
     study = session.study
     raw = read_part(study.spec, study.folder, "test", study.data_dir, tables)
-    numeric, codes = predictor.encoder.encode(raw)
-    return replace(test, numeric=numeric, codes=codes)
+    found = predictor.encoder.encode_all(raw)
+    return replace(test, numeric=found.numeric, codes=found.codes, texts=found.texts)
 
 
 def _unread(session: Session) -> Evaluation:
@@ -173,7 +173,7 @@ def _unread(session: Session) -> Evaluation:
 def _constant(session: Session) -> Evaluation:
     """Evaluates the constant baseline on test."""
     outputs = fit_constant(session.prepared).outputs["test"]
-    kinds = [kind_of(info) for info in session.prepared.tasks]
+    kinds = session.prepared.kinds()
     return evaluate_one(kinds, outputs, session.prepared.parts["test"].targets, "test")
 
 

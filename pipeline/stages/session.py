@@ -16,7 +16,8 @@ from pipeline.data.prepare import prepare_data
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import one_thread
 from pipeline.driver.choice import Choice, choose
-from pipeline.driver.records import StudyFolder, TrialRecord, read_json
+from pipeline.driver.json_files import read_json
+from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.driver.rows import RowPlan, tuned_row
 from pipeline.driver.trials import make_predictor
@@ -30,7 +31,7 @@ from pipeline.tracking.records import State
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_tracker import StudyTracker
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.loop import Answer, train
+from pipeline.training.loop import Stops, train
 from pipeline.training.members import EpochResult, Stop
 
 Say = Callable[[str], None]
@@ -81,7 +82,9 @@ def prepare(
     folder = _folder(store)
     is_new = not folder.exists()
     try:
-        return prepare_data(study.spec, study.folder, folder / "cache", study.data_dir, tables)
+        return prepare_data(
+            study.spec, study.folder, folder / "cache", study.data_dir, tables, LongWork()
+        )
     except InputError:
         if is_new:
             _remove_empty(folder)
@@ -255,15 +258,39 @@ def _train_again(session: Session, record: TrialRecord, row: RowPlan, name: str)
         session.study, session.prepared, record.number, record.params, record.replicate
     )
 
-    def as_far(results: list[EpochResult]) -> Answer:
+    def as_far(results: list[EpochResult]) -> Stops:
         ended = results[0].epoch >= record.epochs
         return {record.number: Stop("complete", record.reason)} if ended else {}
 
     with one_thread():
-        trained = train([member], session.prepared, as_far)[0]
+        trained = train([member], session.prepared, as_far, record.first_epoch)[0]
     if trained.state != "complete":
         raise TrainingError(f"{name} ended as {trained.state}: {trained.reason}.")
     return make_predictor(member, trained, session.prepared)
+
+
+class LongWork:
+    """Tells on stderr how far long work is, such as the encoding of texts: every few seconds.
+
+    Args:
+        say: Told a line.
+        clock: Tells seconds.
+    """
+
+    EVERY_SECONDS = 5.0
+
+    def __init__(
+        self, say: Say = say_on_stderr, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say, self._clock = say, clock
+        self._told = clock()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Notes that so much of the work is done."""
+        now = self._clock()
+        if now - self._told >= self.EVERY_SECONDS:
+            self._told = now
+            self._say(f"{what}: {done:,} of {total:,}")
 
 
 def _folder(store: Store | Path | str) -> Path:

@@ -13,12 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError, near_miss
+from pipeline.study.own import is_own
 
 if TYPE_CHECKING:
     # Kinds use methods of tensors only, so that labels can be checked without importing torch.
     from torch import Tensor
 
     from pipeline.study.spec import TaskSpec
+    from pipeline.tasks.documents import Documents
     from pipeline.tasks.metrics import Metric
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
@@ -33,7 +35,7 @@ class TaskInfo:
     Attributes:
         name: Name of the task; `NAME:VALUE` for one made by `per`.
         declared: Name in the study file; differs from `name` for tasks made by `per`.
-        kind: Catalogue name of the kind.
+        kind: Name of the kind in the study file.
         metric: Primary metric.
         columns: Target columns.
         classes: Labels in the order of the head's outputs, as text; empty for regression.
@@ -102,7 +104,33 @@ class Kind(ABC):
     @property
     def primary(self) -> Metric:
         """The metric whose oriented value is the task's score."""
-        return self.metrics[self.info.metric]
+        return self.measured[self.info.metric]
+
+    @cached_property
+    def measured(self) -> Mapping[str, Metric]:
+        """All that is measured: the kind's metrics, and the user's own where it is the primary."""
+        name = self.info.metric
+        if name in self.metrics:
+            return self.metrics
+        from pipeline.tasks.contract import own_metric  # which needs this module
+
+        return {name: own_metric(name), **self.metrics}
+
+    def with_info(self, info: TaskInfo) -> Self:
+        """Returns the kind with what was fitted anew, such as thresholds tuned on valid."""
+        return type(self)(info)
+
+    def with_documents(self, documents: Documents | None) -> Self:
+        """Returns the kind with the documents that its rows are pieces of; most have none."""
+        return self
+
+    def n_examples(self, target: NDArray[Any]) -> int:
+        """Counts what a metric averages over: labelled rows, or the documents they belong to."""
+        return len(target)
+
+    def number(self, target: NDArray[Any]) -> NDArray[Any] | None:
+        """Returns the (n,) number that a baseline learns in place of classes; None for classes."""
+        return None
 
     def with_spec(self, spec: TaskSpec) -> Self:
         """Returns the kind with the options that a trial may change; by default there are none."""
@@ -125,7 +153,7 @@ class Kind(ABC):
             DataError: The section names a metric that the kind does not have.
         """
         metric = spec.metric or next(iter(cls.metrics))
-        if metric not in cls.metrics:
+        if metric not in cls.metrics and not is_own(metric):
             raise DataError(
                 f"`tasks.{declared}.metric` must be a metric of the kind `{cls.name}`. "
                 f"Found {metric}. {near_miss(metric, tuple(cls.metrics))}"
@@ -133,7 +161,7 @@ class Kind(ABC):
         return TaskInfo(
             name=name,
             declared=declared,
-            kind=cls.name,
+            kind=spec.kind,
             metric=metric,
             columns=tuple(columns),
             classes=tuple(classes),

@@ -65,7 +65,7 @@ def study(n_rows: int, seed: int, missing: float = 0.2) -> tuple[list[Kind], Arr
 def counts_of_draws(
     n_rows: int, groups: NDArray[np.int64] | None, n_draws: int, seed: int
 ) -> NDArray[Any]:
-    return np.concatenate(list(bootstrap._row_counts(n_rows, groups, n_draws, seed)))
+    return np.concatenate(list(bootstrap.row_counts(n_rows, groups, n_draws, seed)))
 
 
 @settings(max_examples=10, deadline=None)
