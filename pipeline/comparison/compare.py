@@ -18,7 +18,6 @@ from pipeline.evaluation.verdicts import (
     Judged,
     Scores,
     beats,
-    choice_variance,
     difference,
     holm,
     mean_bounds,
@@ -61,11 +60,11 @@ class Scored:
 
 def score_rows(rows: Sequence[Row], prepared: Prepared, part: str, seed: int) -> list[Scored]:
     """Scores every row on one part."""
-    infos = {info.name: info for info in prepared.tasks}
+    infos = {kind.info.name: kind for kind in prepared.kinds()}
     valid, held = prepared.parts["valid"], prepared.parts[part]
 
     def kinds_of(model: Model) -> list[Kind]:
-        base = prepared.kinds([infos[task] for task in model.tasks])
+        base = [infos[task] for task in model.tasks]
         return tuned(base, model.outputs["valid"], valid.targets)
 
     models = [(model, kinds_of(model)) for row in rows for model in row.models]
@@ -73,8 +72,8 @@ def score_rows(rows: Sequence[Row], prepared: Prepared, part: str, seed: int) ->
         [(kinds, model.outputs[part]) for model, kinds in models],
         held.targets, held.groups, seed=seed,
     ) if models else []  # fmt: skip
-    units = {kind.info.name: n_units(kind, held.targets, held.groups)
-             for kind in prepared.kinds()}  # fmt: skip
+    units = {task: n_units(kind, held.targets, held.groups)
+             for task, kind in infos.items()}  # fmt: skip
     found = iter(zip(models, drawn, strict=True))
     scored = []
     for row in rows:
@@ -89,10 +88,7 @@ def score_rows(rows: Sequence[Row], prepared: Prepared, part: str, seed: int) ->
                      for ((model, _), samples), reading in zip(own, readings, strict=True)
                      if task in model.tasks]  # fmt: skip
             values, samples = (np.array(column) for column in zip(*seeds, strict=True))
-            rivals = row.rivals.get(task, [])
-            scores[task] = Scores(
-                values, samples, units[task], choice_variance(rivals), max(1, len(rivals))
-            )
+            scores[task] = Scores(values, samples, units[task])
         evaluation = _over_seeds(readings, list(infos))
         by_key = dict(zip(row.keys, readings, strict=True))
         valid_mean = _over_seeds(on_valid, list(infos)).mean
@@ -152,9 +148,11 @@ def compare_rows(
     }
     if "tuned" in by_kind:
         row = by_kind["tuned"].row
-        outputs = next(model for model in row.models if model.key == row.shipped).outputs[part]
+        shipped = next(model for model in row.models if model.key == row.shipped)
         document["summaries"] = {
-            kind.info.name: summary_rows(prepared, outputs[kind.info.name], kind, part, seed)
+            kind.info.name: summary_rows(
+                prepared, shipped.outputs[part][kind.info.name], kind, part, seed
+            )
             for kind in kinds
             if isinstance(kind, Summarisation)
         }

@@ -70,8 +70,6 @@ class Row:
         finalist_epochs: Epochs that were trained over fresh seeds.
         settings: What was chosen: task or row to settings.
         shipped: Key of the model that stands for the row where one has to.
-        rivals: Task to the valid scores of the configurations that luck chose among, one list a
-            configuration.
     """
 
     kind: str
@@ -81,7 +79,6 @@ class Row:
     finalist_epochs: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     shipped: str = ""
-    rivals: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -188,7 +185,6 @@ class _Collector:
             sum(found.epochs for found in finalists),
             {plan.name: dict(choice.shipped.params) for plan, choice in choices},
             "" if others else shipped,
-            {task: _rivals(choice, task) for plan, choice in choices for task in plan.tasks},
         )  # fmt: skip
 
     def _choice(self, plan: RowPlan) -> Choice:
@@ -209,13 +205,6 @@ class _Collector:
             )
             outputs[part] = {task: found[task] for task in plan.tasks}
         return Model(_key(plan, record), outputs, record.run_id, record.epochs)
-
-
-def _rivals(choice: Choice, task: str) -> list[list[float]]:
-    return [
-        [record.evaluation.scores[task] for record in seeds if record.evaluation is not None]
-        for seeds in choice.rivals
-    ]
 
 
 def _key(plan: RowPlan, record: TrialRecord) -> str:

@@ -8,10 +8,9 @@ Test has no say.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, variance
+from statistics import fmean
 
 from pipeline.driver.records import StudyFolder, TrialRecord, best_trials
 from pipeline.study.spec import FinalistsSpec
@@ -27,14 +26,11 @@ class Choice:
         shipped: The one that is shipped.
         candidates: Configurations that were compared, by trial, with their mean valid scores over
             seeds; None for one that has none.
-        rivals: Seeds of the chosen configuration, then of each whose mean valid score is within
-            two standard errors of its: valid can hardly tell them apart, and luck chose.
     """
 
     seeds: tuple[TrialRecord, ...]
     shipped: TrialRecord
     candidates: dict[int, float | None]
-    rivals: tuple[tuple[TrialRecord, ...], ...] = ()
 
     @property
     def retrained(self) -> bool:
@@ -78,23 +74,12 @@ def choose(folder: StudyFolder, spec: FinalistsSpec | None) -> Choice | None:
     chosen = max(able, key=lambda number: means[number] or 0.0)
     seeds = complete[chosen]
     ranked = sorted(seeds, key=lambda record: (record.score, record.replicate))
-    others = [found for number, found in complete.items() if number != chosen and found]
-    rivals = [seeds, *(found for found in others if _hardly_worse(found, seeds))]
     shipped = ranked[(len(ranked) - 1) // 2]
-    return Choice(tuple(seeds), shipped, means, tuple(map(tuple, rivals)))
+    return Choice(tuple(seeds), shipped, means)
 
 
 def _complete(finalists: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [found for found in finalists if found.state == "complete" and found.score is not None]
-
-
-def _hardly_worse(seeds: Sequence[TrialRecord], best: Sequence[TrialRecord]) -> bool:
-    """Whether the mean over seeds is within two standard errors of the best one's."""
-    sides = [_scores(seeds), _scores(best)]
-    if min(map(len, sides)) < 2:
-        return True  # one seed tells nothing apart
-    error = math.sqrt(sum(variance(side) / len(side) for side in sides))
-    return fmean(sides[1]) - fmean(sides[0]) <= 2 * error
 
 
 def _scores(records: Sequence[TrialRecord]) -> list[float]:

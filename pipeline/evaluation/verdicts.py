@@ -1,8 +1,7 @@
 """Did sharing help? Differences with the luck of training in them, and a verdict for each task.
 
-Three things would have been otherwise: the seeds that networks were trained under, the rows that
-they are tested on, and the configurations that a search happened to find. A score of seed s on
-row-sample b is
+Two things would have been otherwise: the seeds that networks were trained under, and the rows that
+they are tested on. A score of seed s on row-sample b is
 
     score = mean + rows_b + seed_s + interaction_sb,
 
@@ -14,9 +13,8 @@ itself uncertain: bounds are those of Student's t, its degrees of freedom by Wel
 Satterthwaite (1946), the seeds of two rows counted as independent. They have batches in common,
 which if anything makes them alike: then the bounds are too wide rather than too narrow.
 
-A search ends with one of several configurations that valid can hardly tell apart, which suits one
-task more and another less by chance. The variance of that is the one between those configurations
-on valid, each the mean over its seeds, less what the seeds explain.
+Nor are there ever more degrees of freedom than the seeds have together: where they happen to
+spread little, Satterthwaite's estimate takes the rows for all there is.
 """
 
 from __future__ import annotations
@@ -42,15 +40,11 @@ class Scores:
         values: (S,) of each seed, on all rows.
         samples: (S, D) of each seed under the same D draws of rows.
         n_units: Rows that are drawn, or groups of rows.
-        of_choice: Variance between the configurations that could have been chosen.
-        n_choices: How many there were.
     """
 
     values: NDArray[np.float64]
     samples: NDArray[np.float64]
     n_units: int
-    of_choice: float = 0.0
-    n_choices: int = 1
 
     @property
     def mean(self) -> float:
@@ -64,7 +58,7 @@ class Difference:
 
     Attributes:
         estimate: Difference of the means over seeds.
-        error: Its standard error, over rows, seeds and configurations.
+        error: Its standard error, over rows and seeds.
         freedom: Degrees of freedom of the error.
     """
 
@@ -114,10 +108,11 @@ def difference(model: Scores, reference: Scores) -> Difference:
     total = max(rows + of_seeds - shared, rows, of_seeds)
     parts = [(part, len(arm.values) - 1) for part, arm in zip(seeds, arms, strict=True)]
     parts.append((total - of_seeds, n_units - 1))
-    parts += [(arm.of_choice, arm.n_choices - 1) for arm in arms]
-    total += sum(arm.of_choice for arm in arms)
     unsure = sum(part**2 / max(1, freedom) for part, freedom in parts)
     freedom = total**2 / unsure if unsure > 0 else 1.0
+    of_all_seeds = sum(len(arm.values) - 1 for arm in arms)
+    if of_all_seeds:
+        freedom = min(freedom, of_all_seeds)
     return Difference(model.mean - reference.mean, float(np.sqrt(total)), freedom)
 
 
@@ -182,23 +177,8 @@ def beats(rows: Sequence[Scores], constant: Scores) -> bool:
     return any(judged.low > 0 for judged in holm(found).values())
 
 
-def choice_variance(configurations: Sequence[Sequence[float]]) -> float:
-    """Returns the variance between configurations that their seeds do not explain.
-
-    Args:
-        configurations: Scores of each configuration's seeds.
-    """
-    if len(configurations) < 2:
-        return 0.0
-    between = float(np.var([np.mean(seeds) for seeds in configurations], ddof=1))
-    of_seeds = [np.var(seeds, ddof=1) / len(seeds) for seeds in configurations if len(seeds) > 1]
-    return max(0.0, between - float(np.mean(of_seeds))) if of_seeds else between
-
-
 def mean_scores(tasks: Sequence[Scores], units: Sequence[float] | None = None) -> Scores:
     """Returns the mean over tasks, seed by seed; of tasks with more seeds the first ones count.
-
-    Configurations count as if each task had its own, as it has alone.
 
     Args:
         tasks: Scores of each task.
@@ -212,8 +192,6 @@ def mean_scores(tasks: Sequence[Scores], units: Sequence[float] | None = None) -
         np.einsum("t,ts->s", shares, values) / len(tasks),
         np.einsum("t,tsd->sd", shares, samples) / len(tasks),
         max(scores.n_units for scores in tasks),
-        float(sum((shares / len(tasks)) ** 2 * [scores.of_choice for scores in tasks])),
-        min(scores.n_choices for scores in tasks),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.study.spec import WeightsSpec
+from pipeline.study.weights_spec import WeightsSpec
 from pipeline.training.streams import Streams
 from pipeline.training.weighting.base import Step, Weighting
 

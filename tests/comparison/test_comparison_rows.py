@@ -140,15 +140,6 @@ def test_a_searched_row_is_the_chosen_finalists_of_its_searches(
     assert {*row.settings} == {*names}
 
 
-def test_rivals_are_scores_on_valid_of_each_task(rows: list[Row], case: Case) -> None:
-    for row in rows[:3]:
-        assert {*row.rivals} == {"sign", "side", "size"}
-    choice = choose(case.folder.row("alone-size"), case.study.spec.search.finalists)
-    assert choice is not None
-    assert rows[2].rivals["size"] == [[seed.score for seed in one] for one in choice.rivals]
-    assert rows[3].rivals == {}
-
-
 def test_fitted_rows_are_kept_and_not_fitted_again(
     rows: list[Row], case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:

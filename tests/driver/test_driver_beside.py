@@ -10,7 +10,7 @@ import pytest
 from driver_cases import prepare_small, small_study
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from recording import Crash, Memory, RecordingTracker, plain
+from search_cases import Crash, Memory, RecordingTracker, plain
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.beside import RowsBeside

@@ -92,17 +92,6 @@ def test_of_equal_means_the_better_trial_stays_first(folder: StudyFolder) -> Non
     assert chosen(folder).shipped.key == "trial-2-seed-2"
 
 
-def test_rivals_are_those_that_valid_can_hardly_tell_apart(folder: StudyFolder) -> None:
-    retrain(folder, 2, 0.80, 0.82, 0.84)
-    retrain(folder, 0, 0.79, 0.81, 0.83)
-    assert [[seed.number for seed in seeds] for seeds in chosen(folder).rivals] == [
-        [2] * 3,
-        [0] * 3,
-    ]
-    retrain(folder, 0, 0.69, 0.71, 0.73)  # worse by more than its seeds and the other's explain
-    assert [seeds[0].number for seeds in chosen(folder).rivals] == [2]
-
-
 def test_negative_scores_are_ranked_too(folder: StudyFolder) -> None:
     retrain(folder, 2, -3.0, -3.0, -3.0)
     retrain(folder, 0, -2.0, -1.0, -2.5)

@@ -11,8 +11,7 @@ import pytest
 from driver_cases import FakeBackend, fake_score, small_study
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recording import Crash
-from search_cases import Launcher, Watcher, check
+from search_cases import Crash, Launcher, Watcher, check
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import EpochDone

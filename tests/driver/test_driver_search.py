@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 from driver_cases import small_study
-from recording import Crash, plain
-from search_cases import Launcher, Watcher, check
+from search_cases import Crash, Launcher, Watcher, check, plain
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.launch import default_workers, make_pruner

@@ -1,7 +1,5 @@
 """Verdicts: differences under two kinds of luck, against simulation and theory."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +13,6 @@ from pipeline.evaluation.verdicts import (
     Judged,
     Scores,
     beats,
-    choice_variance,
     difference,
     holm,
     mean_bounds,
@@ -112,25 +109,10 @@ def test_with_one_seed_it_is_the_bootstrap_of_rows() -> None:
     assert found.freedom == pytest.approx(199)
 
 
-def test_the_luck_of_the_search_is_the_spread_of_its_configurations() -> None:
+def test_seeds_that_spread_little_by_chance_do_not_count_for_more() -> None:
     random = np.random.default_rng(10)
-    assert choice_variance([[0.7, 0.8]]) == choice_variance([]) == 0.0
-    assert choice_variance([[0.7], [0.9]]) == pytest.approx(0.02)
-    # Configurations that differ by nothing but their seeds; then by 0.1 as well.
-    for spread in (0.0, 0.1):
-        found = []
-        for _ in range(400):
-            centres = spread * random.normal(size=(3, 1))
-            found.append(choice_variance((centres + 0.1 * random.normal(size=(3, 5))).tolist()))
-        # Cut off at 0, it is somewhat too large where there is nothing.
-        assert 0.97 * spread**2 <= np.mean(found) < spread**2 + 0.002
-    one, other = arms(random, 60, 5, 0.2, 0.01, 0.2)
-    plain = difference(one, other)
-    lucky = difference(replace(one, of_choice=0.01, n_choices=3), other)
-    assert lucky.error**2 == pytest.approx(plain.error**2 + 0.01)
-    assert 2 < lucky.freedom < plain.freedom
-    both = mean_scores([replace(one, of_choice=0.01, n_choices=3), replace(one, n_choices=2)])
-    assert (both.of_choice, both.n_choices) == (pytest.approx(0.01 / 4), 2)
+    one, other = arms(random, 100, 3, 1.0, 0.0, 0.0)
+    assert difference(one, other).freedom == 4  # of both rows' seeds, not of a hundred rows
 
 
 def test_few_groups_widen_the_bounds() -> None:
@@ -139,7 +121,7 @@ def test_few_groups_widen_the_bounds() -> None:
     few = [Scores(side.values, side.samples, 6) for side in (one, other)]
     many, found = difference(one, other), difference(*few)
     assert found.freedom < 6 < many.freedom
-    assert np.ptp(found.bounds()) > 1.2 * np.ptp(many.bounds())
+    assert np.ptp(found.bounds()) > 1.1 * np.ptp(many.bounds())
 
 
 def test_identical_rows_differ_by_nothing() -> None:
@@ -150,7 +132,7 @@ def test_identical_rows_differ_by_nothing() -> None:
     assert found.bounds() == (0.0, 0.0)
     assert difference(Scores(np.array([0.6]), constant.samples + 0.1, 40), constant).p == 0.0
     assert not beats([constant], constant)
-    assert beats([constant, scores(3 + random.normal(size=(2, 40)), drawn(random, 40))], constant)
+    assert beats([constant, scores(3 + random.normal(size=(4, 40)), drawn(random, 40))], constant)
 
 
 def test_draws_without_a_label_do_not_count() -> None:
