@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import ArrayDone, ArrayFailed, ArrayLost, Backend, EpochDone
-from pipeline.driver.records import StudyFolder, read_json, write_json
+from pipeline.driver.json_files import read_json, write_json
+from pipeline.driver.records import StudyFolder
 from pipeline.driver.trials import evaluation_metrics, make_member, start_of
 from pipeline.errors import Interrupted, TrainingError
 from pipeline.evaluation.evaluate import only
 from pipeline.study.loading import Study
 from pipeline.study.seeds import derive_seed
 from pipeline.study.spec import Params
-from pipeline.tasks.registry import kind_of
 from pipeline.tracking.records import TrialEnd, TrialStart, now_ms
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.loop import Answer
 from pipeline.training.members import Member, Trained, architecture_of, arrays_of
 from pipeline.training.predict import predict_member
 
@@ -101,7 +102,6 @@ class Learners:
         self._prepared = prepared
         self._params = params
         self._tracker = tracker
-        self._primary = {info.name: kind_of(info).primary for info in prepared.tasks}
         every = tuple(range(len(prepared.tasks)))
         setting = asdict(self.member(0, Learner(every, 1)))
         self.key = digest(prepared.prepared_digest, json.dumps(setting, sort_keys=True))
@@ -225,10 +225,6 @@ class Learners:
         lost = [run.run_id for run in runs if run.run_id not in kept and run.state != "diverged"]
         self._tracker.discard(lost)
 
-    def score(self, task: str, value: float) -> float:
-        """Returns a task's primary metric as a score, higher being better."""
-        return float(self._primary[task].score(np.array(value)))
-
     def interrupt(self, run_ids: Sequence[str], reason: str) -> None:
         """Ends runs of arrays that did not end; they are trained again."""
         for run_id in run_ids:
@@ -300,6 +296,7 @@ class _Queue:
         self._run_ids: dict[int, dict[int, str]] = {}
         self._lives: dict[int, int] = {}
         self._best: dict[int, dict[int, dict[str, float]]] = {}
+        self._ended: dict[int, dict[int, Trained]] = {}
         self._next = 0
 
     def run(self) -> None:
@@ -311,11 +308,11 @@ class _Queue:
                     raise Interrupted("The grouping was stopped; ended arrays are kept.")
                 if isinstance(event, EpochDone):
                     self._note_best(event)
-                    self._backend.answer(event.array, {})
+                    self._note_ended(event.array, event.trained)
+                    self._backend.answer(event.array, Answer())
                 elif isinstance(event, ArrayDone):
-                    array = self._running.pop(event.array)
-                    best, run_ids = self._best.pop(event.array), self._run_ids.pop(event.array)
-                    self._learners.keep(array, event.trained, best, run_ids)
+                    self._note_ended(event.array, event.trained)
+                    self._keep(event.array)
                 elif isinstance(event, ArrayFailed):
                     raise TrainingError(f"An array of the grouping failed:\n{event.traceback}")
                 elif isinstance(event, ArrayLost):
@@ -324,6 +321,15 @@ class _Queue:
             ids = [run_id for found in self._run_ids.values() for run_id in found.values()]
             self._learners.interrupt(ids, f"{type(error).__name__} while it trained")
             raise
+
+    def _note_ended(self, array: int, trained: Sequence[Trained]) -> None:
+        self._ended[array].update({result.number: result for result in trained})
+
+    def _keep(self, number: int) -> None:
+        array, ended = self._running.pop(number), self._ended.pop(number)
+        best, run_ids = self._best.pop(number), self._run_ids.pop(number)
+        trained = [ended[member.number] for _, member in array]
+        self._learners.keep(array, trained, best, run_ids)
 
     def _submit(self) -> None:
         while self._waiting and len(self._running) < self._n_workers:
@@ -335,14 +341,14 @@ class _Queue:
         self._backend.submit({number: [member for _, member in array]})
         self._running[number], self._lives[number] = array, lives
         self._best[number] = {member.number: {} for _, member in array}
+        self._ended[number] = {}
         self._run_ids[number] = self._learners.start(array)
 
     def _note_best(self, event: EpochDone) -> None:
         """Keeps each task's best score so far; a diverged member has none in its last epoch."""
         for result in event.results:
             best = self._best[event.array][result.number]
-            for task, value in result.valid.items():
-                score = self._learners.score(task, value)
+            for task, score in result.scores.items():
                 best[task] = max(score, best.get(task, score))
 
     def _again(self, lost: ArrayLost) -> None:

@@ -35,8 +35,9 @@ from pipeline.comparison.grouping import (
 from pipeline.comparison.learners import Learned, Learner, Learners, digest
 from pipeline.comparison.readings import Readings
 from pipeline.driver.interrupts import Interrupts
+from pipeline.driver.json_files import read_json, write_json
 from pipeline.driver.launch import default_workers, make_backend
-from pipeline.driver.records import TrialRecord, best_trials, read_json, write_json
+from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.errors import InputError
 from pipeline.report.figures import heat_map
@@ -293,8 +294,7 @@ def _transfer_json(transfer: Transfer, believed: Shrunk, tasks: list[str]) -> di
 
 def _cosine_json(session: Session, transfer: Transfer, tasks: list[str]) -> dict[str, Any]:
     """Compares transfers with the gradient cosines that ordinary trials recorded."""
-    histories = [epoch.metrics for trial in session.folder.trials() for epoch in trial.history]
-    cosines = cosine_matrix(histories, tasks)
+    cosines = cosine_matrix([trial.cosines for trial in session.folder.trials()], tasks)
     rank = rank_correlation(transfer.mean, cosines)
     known = bool(np.isfinite(cosines).any())
     reason = "" if rank is not None else "no trial of this study recorded gradient cosines"

@@ -105,7 +105,13 @@ class RecordingTracker(NullTracker):
         self.memory.models.discard(model_id)
         return True
 
-    def finish_study(self, state: str, table: pd.DataFrame, description: str) -> None:
+    def finish_study(
+        self,
+        state: str,
+        table: pd.DataFrame,
+        description: str,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
         self._call()
 
 
