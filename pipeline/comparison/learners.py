@@ -296,7 +296,7 @@ class _Queue:
         self._run_ids: dict[int, dict[int, str]] = {}
         self._lives: dict[int, int] = {}
         self._best: dict[int, dict[int, dict[str, float]]] = {}
-        self._ended: dict[int, dict[int, Trained]] = {}
+        self._trained: dict[int, dict[int, Trained]] = {}
         self._next = 0
 
     def run(self) -> None:
@@ -308,10 +308,10 @@ class _Queue:
                     raise Interrupted("The grouping was stopped; ended arrays are kept.")
                 if isinstance(event, EpochDone):
                     self._note_best(event)
-                    self._note_ended(event.array, event.trained)
+                    self._note_ends(event)
                     self._backend.answer(event.array, Answer())
                 elif isinstance(event, ArrayDone):
-                    self._note_ended(event.array, event.trained)
+                    self._note_ends(event)
                     self._keep(event.array)
                 elif isinstance(event, ArrayFailed):
                     raise TrainingError(f"An array of the grouping failed:\n{event.traceback}")
@@ -321,15 +321,6 @@ class _Queue:
             ids = [run_id for found in self._run_ids.values() for run_id in found.values()]
             self._learners.interrupt(ids, f"{type(error).__name__} while it trained")
             raise
-
-    def _note_ended(self, array: int, trained: Sequence[Trained]) -> None:
-        self._ended[array].update({result.number: result for result in trained})
-
-    def _keep(self, number: int) -> None:
-        array, ended = self._running.pop(number), self._ended.pop(number)
-        best, run_ids = self._best.pop(number), self._run_ids.pop(number)
-        trained = [ended[member.number] for _, member in array]
-        self._learners.keep(array, trained, best, run_ids)
 
     def _submit(self) -> None:
         while self._waiting and len(self._running) < self._n_workers:
@@ -341,8 +332,18 @@ class _Queue:
         self._backend.submit({number: [member for _, member in array]})
         self._running[number], self._lives[number] = array, lives
         self._best[number] = {member.number: {} for _, member in array}
-        self._ended[number] = {}
+        self._trained[number] = {}
         self._run_ids[number] = self._learners.start(array)
+
+    def _note_ends(self, event: EpochDone | ArrayDone) -> None:
+        ended = {result.number: result for result in event.trained}
+        self._trained[event.array].update(ended)
+
+    def _keep(self, number: int) -> None:
+        array, trained = self._running.pop(number), self._trained.pop(number)
+        best, run_ids = self._best.pop(number), self._run_ids.pop(number)
+        in_order = [trained[member.number] for _, member in array]
+        self._learners.keep(array, in_order, best, run_ids)
 
     def _note_best(self, event: EpochDone) -> None:
         """Keeps each task's best score so far; a diverged member has none in its last epoch."""

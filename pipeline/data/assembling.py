@@ -18,6 +18,7 @@ from pipeline.data.columns import (
 from pipeline.data.encoding import Encoder
 from pipeline.data.fitting import fit_encoder
 from pipeline.data.hashing import digest, json_bytes, row_hashes, sha256
+from pipeline.data.pieces import with_pieces
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
 from pipeline.data.references import reference_faults, target_columns
 from pipeline.data.rows import SourceRows, all_parts, group_numbers, join_inputs, split_source
@@ -75,6 +76,8 @@ def build_prepared(
     faults = reference_faults(spec, {name: list(map(str, frame)) for name, frame in frames.items()})
     if faults:
         raise StudyError(faults)
+    pieces = with_pieces(spec, frames)
+    spec, frames = pieces.spec, pieces.frames
     for name, frame in frames.items():  # before the split, so that an error names the row
         for column in spec.sources[name].text_columns:
             refuse_bytes(frame[column])
@@ -106,9 +109,10 @@ def build_prepared(
             n_rows={name: len(part) for name, part in parts.items()},
             duplicates=counts,
             dropped=n_dropped,
-            warnings=tuple(warnings + more),
+            warnings=(*pieces.warnings, *warnings, *more),
             sources=sources,
         ),
+        documents=pieces.documents,
     )
 
 
@@ -122,6 +126,8 @@ def part_inputs(spec: StudySpec, frames: Mapping[str, pd.DataFrame], part: str) 
         frames: All rows of each source, as for `build_prepared`.
         part: `train`, `valid` or `test`.
     """
+    pieces = with_pieces(spec, frames)
+    spec, frames = pieces.spec, pieces.frames
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
     names = input_columns(spec, frames)
     inputs = join_inputs(spec, rows, names)
@@ -163,8 +169,11 @@ def _screen(spec: StudySpec, rows: Mapping[str, SourceRows], inputs: list[str]) 
             "unless its value is known when predicting."
             for column in counting_columns(found.frame, own)
         ]
-        targets = {task: target_columns(spec, task)
-                   for task in spec.tasks if spec.source_of(task) == name}  # fmt: skip
+        targets = {
+            task: target_columns(spec, task)
+            for task, declared in spec.tasks.items()
+            if spec.source_of(task) == name and declared.kind != "summarisation"
+        }
         warnings += copy_warnings(found.frame[found.parts == "train"], own, targets)
     return warnings
 

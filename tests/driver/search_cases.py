@@ -164,7 +164,7 @@ class Launcher:
         self.tracker = RecordingTracker(self.memory, crash_at)
         found = Search(
             study or self.study, self.prepared, folder, self.tracker, options,
-            [watcher] if watcher else [], lambda trials, state: (pd.DataFrame(), ""),
+            [watcher] if watcher else [], lambda trials, state: (pd.DataFrame(), "", {}),
         ).run()  # fmt: skip
         return list(found.trials)
 
