@@ -56,7 +56,9 @@ def check(arguments: Arguments) -> None:
     if study.spec.search.sampler != "tpe":  # which needs nothing; importing Optuna takes 0.4 s
         from pipeline.driver.journal import sampler_faults
 
-        faults += sampler_faults(study.spec.search.sampler, study.ranges)
+        objective = study.spec.search.objective
+        n_objectives = 1 if isinstance(objective, str) else len(objective)
+        faults += sampler_faults(study.spec.search.sampler, study.ranges, n_objectives)
     if faults:
         raise StudyError(faults, str(arguments.study))
     if arguments.json:
@@ -111,6 +113,7 @@ def search(arguments: Arguments) -> None:
     """Launches or resumes a search."""
     from pipeline import stages
     from pipeline.driver.records import StudyFolder
+    from pipeline.report.pareto import front_lines
     from pipeline.report.progress import Progress
     from pipeline.report.study import next_steps
     from pipeline.report.tables import search_lines, trials_table
@@ -131,6 +134,8 @@ def search(arguments: Arguments) -> None:
         return
     trials = StudyFolder(_store(arguments) / "studies", study.spec.name).trials()
     console().print(trials_table(trials, most=10))
+    for line in front_lines(trials):
+        print(line)
     for line in search_lines(found):
         print(line)
     print(next_steps(arguments.study, _options(arguments), study, found["tracking_uri"]))
@@ -140,6 +145,7 @@ def show(arguments: Arguments) -> None:
     """Shows the trials."""
     from pipeline.driver.choice import choose
     from pipeline.driver.records import StudyFolder
+    from pipeline.report.pareto import front_lines
     from pipeline.report.tables import choice_line, states_line, trial_table, trials_table
 
     study = _load(arguments)
@@ -161,6 +167,8 @@ def show(arguments: Arguments) -> None:
         console().print(trial_table(trials[0]))
     else:
         console().print(trials_table(trials))
+        for line in front_lines(trials):
+            print(line)
         print(f"{len(trials)} finished ({states_line(trials)}), {len(running)} asked or running")
         choice = choose(folder, study.spec.search.finalists)
         if choice is not None:

@@ -19,8 +19,9 @@ from sklearn.svm import LinearSVC
 
 from pipeline.comparison.inputs import binned, has_terms, n_binned, one_hot
 from pipeline.data.prepared import Part, Prepared
-from pipeline.evaluation.evaluate import evaluate_one, tuned
+from pipeline.evaluation.evaluate import constant_outputs, evaluate_one, tuned
 from pipeline.tasks.base import Kind, labelled
+from pipeline.tasks.registry import kind_of
 
 Array = NDArray[Any]
 Settings = Mapping[str, float]
@@ -83,13 +84,8 @@ numbers and two classes, (N, C) for more."""
 
 def fit_constant(prepared: Prepared) -> BaselineResult:
     """Answers every row alike: the shares of the labels, the mean of a number."""
-    outputs = {
-        part: {
-            info.name: np.tile(np.array(info.constant), (len(prepared.parts[part]), 1))
-            for info in prepared.tasks
-        }
-        for part in HELD_OUT
-    }
+    kinds = [kind_of(info) for info in prepared.tasks]
+    outputs = {part: constant_outputs(kinds, len(prepared.parts[part])) for part in HELD_OUT}
     return BaselineResult("constant", outputs, {info.name: {} for info in prepared.tasks}, 1)
 
 

@@ -130,23 +130,22 @@ def matrix_json(matrix: NDArray[np.float64], tasks: Sequence[str]) -> dict[str, 
 
 
 def cosine_matrix(
-    histories: Sequence[Mapping[str, float | None]], tasks: Sequence[str]
+    trials: Sequence[Mapping[str, Mapping[str, float]]], tasks: Sequence[str]
 ) -> NDArray[np.float64]:
     """Returns the (T, T) mean gradient cosines of pairs; NaN where none was recorded.
 
     Args:
-        histories: Metrics of epochs of ordinary trials, among them `cosine/TASK/OTHER`.
+        trials: Of each, task to later task to the mean cosine of their gradients.
         tasks: Names.
     """
     found = np.full((len(tasks), len(tasks)), np.nan)
     for i, task in enumerate(tasks):
         for j, other in enumerate(tasks):
-            names = (f"cosine/{task}/{other}", f"cosine/{other}/{task}")
             known = [
                 value
-                for metrics in histories
-                for name in names
-                if (value := metrics.get(name)) is not None and np.isfinite(value)
+                for cosines in trials
+                for first, second in ((task, other), (other, task))
+                if (value := cosines.get(first, {}).get(second)) is not None
             ]
             if i != j and known:
                 found[i, j] = np.mean(known)

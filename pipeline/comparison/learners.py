@@ -26,7 +26,6 @@ from pipeline.evaluation.evaluate import only
 from pipeline.study.loading import Study
 from pipeline.study.seeds import derive_seed
 from pipeline.study.spec import Params
-from pipeline.tasks.registry import kind_of
 from pipeline.tracking.records import TrialEnd, TrialStart, now_ms
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.loop import Answer
@@ -103,7 +102,6 @@ class Learners:
         self._prepared = prepared
         self._params = params
         self._tracker = tracker
-        self._primary = {info.name: kind_of(info).primary for info in prepared.tasks}
         every = tuple(range(len(prepared.tasks)))
         setting = asdict(self.member(0, Learner(every, 1)))
         self.key = digest(prepared.prepared_digest, json.dumps(setting, sort_keys=True))
@@ -226,10 +224,6 @@ class Learners:
                 self._tracker.finish(run_id, _end(entry))
         lost = [run.run_id for run in runs if run.run_id not in kept and run.state != "diverged"]
         self._tracker.discard(lost)
-
-    def score(self, task: str, value: float) -> float:
-        """Returns a task's primary metric as a score, higher being better."""
-        return float(self._primary[task].score(np.array(value)))
 
     def interrupt(self, run_ids: Sequence[str], reason: str) -> None:
         """Ends runs of arrays that did not end; they are trained again."""
@@ -355,8 +349,7 @@ class _Queue:
         """Keeps each task's best score so far; a diverged member has none in its last epoch."""
         for result in event.results:
             best = self._best[event.array][result.number]
-            for task, value in result.valid.items():
-                score = self._learners.score(task, value)
+            for task, score in result.scores.items():
                 best[task] = max(score, best.get(task, score))
 
     def _again(self, lost: ArrayLost) -> None:

@@ -3,7 +3,7 @@
 The best of many trials owes part of its score to luck. Its configuration and the next ones are
 therefore retrained under fresh seeds and replicates (the finalists): the mean valid score over
 the seeds chooses the configuration, and its median seed is shipped, neither lucky nor unlucky.
-Test has no say.
+With several objectives the knee takes the place of the mean. Test has no say.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
+
 from pipeline.driver.records import StudyFolder, TrialRecord, best_trials
+from pipeline.evaluation.pareto import order
 from pipeline.study.spec import FinalistsSpec
 
 
@@ -72,6 +75,9 @@ def choose(folder: StudyFolder, spec: FinalistsSpec | None) -> Choice | None:
     # trial that ranks first stays first.
     able = [number for number, seeds in complete.items() if len(seeds) == most]
     chosen = max(able, key=lambda number: means[number] or 0.0)
+    if best[0].objectives:  # the knee again, of the mean scores over seeds
+        points = np.array([np.mean([one.values for one in complete[n]], 0) for n in able])
+        chosen = able[order(points)[0]]
     seeds = complete[chosen]
     ranked = sorted(seeds, key=lambda record: (record.score, record.replicate))
     shipped = ranked[(len(ranked) - 1) // 2]

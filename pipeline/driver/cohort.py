@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.driver.arrays import Arrays
 from pipeline.driver.backend import ArrayDone, Backend, EpochDone, Event
-from pipeline.driver.pruners import Curves, Pruner, Rung
+from pipeline.driver.pruners import Curves, Pruner, Rung, TaskCurves
 from pipeline.errors import Interrupted
 from pipeline.training.loop import Answer, Stops
 from pipeline.training.members import EpochResult, Member, Trained, arrays_of
@@ -27,6 +27,7 @@ class CohortRun:
         told: Curves of earlier cohorts' trials.
         on_epochs: Sees each member's each epoch exactly once.
         stopping: Asked between epochs; True ends the cohort with `Interrupted`.
+        told_tasks: Curves of each task, of earlier cohorts' trials.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class CohortRun:
         told: Curves,
         on_epochs: Callable[[Sequence[EpochResult]], None],
         stopping: Callable[[], bool],
+        told_tasks: TaskCurves | None = None,
     ) -> None:
         self._backend = backend
         self._arrays = Arrays(backend)
@@ -45,6 +47,10 @@ class CohortRun:
         self._pruner = pruner
         self._rungs = pruner.rungs()
         self._told = told
+        self._tasks: dict[int, Mapping[str, Sequence[float]]] = {
+            **(told_tasks or {}),
+            **{member.number: {} for member in members},
+        }
         self._on_epochs = on_epochs
         self._stopping = stopping
         self._numbers = [member.number for member in members]
@@ -97,6 +103,7 @@ class CohortRun:
         ]
         for result in fresh:
             self.curves[result.number].append(result.score)
+            self._tasks[result.number] = extended(self._tasks[result.number], result.scores)
         epoch = event.results[0].epoch
         if epoch not in self._rungs:
             self._backend.answer(event.array, Answer())
@@ -115,7 +122,7 @@ class CohortRun:
                 result.number for event in here for result in event.results if not result.last
             )
             own = {number: _finite(curve) for number, curve in self.curves.items()}
-            rung = Rung(epoch, self._told, own, training)
+            rung = Rung(epoch, self._told, own, training, dict(self._tasks))
             self._decided[epoch] = self._pruner.decide(rung)
             for event in here:
                 del self._waiting[event.array]
@@ -125,6 +132,13 @@ class CohortRun:
         numbers = {result.number for result in event.results}
         mine = {number: stop for number, stop in decided.items() if number in numbers}
         self._backend.answer(event.array, Answer(mine))
+
+
+def extended(
+    curves: Mapping[str, Sequence[float]], scores: Mapping[str, float]
+) -> dict[str, Sequence[float]]:
+    """Returns a member's curves of tasks with the scores of one epoch more."""
+    return {task: (*curves.get(task, ()), score) for task, score in scores.items()} or dict(curves)
 
 
 def _finite(curve: Sequence[float]) -> list[float]:

@@ -36,7 +36,7 @@ class FixedOrder(Order):
         self._announce(asked.members)
         run = CohortRun(
             means.backend, asked.members, means.population, means.pruner, row.told(),
-            self._epochs_done, means.stopping,
+            self._epochs_done, means.stopping, row.told_tasks(),
         )  # fmt: skip
         with means.phases.of("train"):
             trained = run.run(once_started=lambda: row.start_runs(asked))

@@ -8,10 +8,11 @@ that were asked and have not ended start again, with the same values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.driver.arrays import Arrays
 from pipeline.driver.backend import ArrayDone, ArrayFailed, ArrayLost, EpochDone, Event
+from pipeline.driver.cohort import extended
 from pipeline.driver.order import Means, Order
 from pipeline.driver.pruners import Rung
 from pipeline.errors import Interrupted
@@ -45,6 +46,7 @@ class FreeOrder(Order):
         self._begun: list[Member] = []  # started, without a run
         self._ended: list[tuple[Member, Trained]] = []  # not yet kept
         self._curves: dict[int, list[float]] = {}
+        self._tasks: dict[int, Mapping[str, Sequence[float]]] = {}
         self._halted: set[int] = set()  # whose curve grows no more
         self._next = 0
 
@@ -70,6 +72,7 @@ class FreeOrder(Order):
         finished = {trial.number for trial in asked if trial.finished}
         self._tell([trial for trial in trials if trial.number not in finished], known=True)
         self._curves = {trial.number: list(trial.curve) for trial in trials}
+        self._tasks = dict(row.told_tasks())
         self._halted = set(ended)
         self._next = len(asked)
         n_open = max(0, self._means.options.n_trials - len(ended))
@@ -166,6 +169,8 @@ class FreeOrder(Order):
         for result in event.results:
             if result.score == result.score:  # else it diverged
                 self._curves.setdefault(result.number, []).append(result.score)
+                known = self._tasks.get(result.number, {})
+                self._tasks[result.number] = extended(known, result.scores)
         structure = structure_of(self._arrays.members[event.array][0])
         self._members_ended(event.array, event.trained)
         stops = self._stops(event.results)
@@ -191,7 +196,7 @@ class FreeOrder(Order):
                 for number, curve in self._curves.items()
                 if number not in here and (number in self._halted or len(curve) >= epoch)
             }
-            stops |= self._means.pruner.decide(Rung(epoch, told, own, here))
+            stops |= self._means.pruner.decide(Rung(epoch, told, own, here, dict(self._tasks)))
         return stops
 
     def _joining(self, array: int, structure: object) -> list[Member]:
@@ -225,6 +230,7 @@ class FreeOrder(Order):
         again = [member for member in members if member.number not in failed]
         for member in again:
             self._curves.pop(member.number, None)
+            self._tasks.pop(member.number, None)
             self._halted.discard(member.number)
         if again:
             self._means.row.runs.discard(again)

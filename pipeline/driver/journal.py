@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from inspect import signature
@@ -38,6 +38,8 @@ _ALIASES = {
     "qmc": "QMCSampler", "grid": "GridSampler", "nsgaii": "NSGAIISampler",
     "nsgaiii": "NSGAIIISampler", "bruteforce": "BruteForceSampler",
 }  # fmt: skip
+
+_ONE_OBJECTIVE = {"CmaEsSampler"}
 
 # A quasi-random sequence is one sequence: all its trials must scramble it with the same seed.
 _ONE_SEED = {"QMCSampler", "GridSampler", "BruteForceSampler"}
@@ -70,10 +72,17 @@ class TrialJournal:
         seed: Of the study.
         sampler: Any of Optuna's samplers by name.
         ranges: What is searched.
+        n_objectives: Scores that a trial is told with, each to be maximised.
     """
 
     def __init__(
-        self, path: Path, name: str, seed: int, sampler: str, ranges: Mapping[str, AnyRange]
+        self,
+        path: Path,
+        name: str,
+        seed: int,
+        sampler: str,
+        ranges: Mapping[str, AnyRange],
+        n_objectives: int = 1,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         _mend(path, len(ranges))
@@ -83,7 +92,8 @@ class TrialJournal:
         self._distributions = {key: distribution(found) for key, found in ranges.items()}
         self._file = OwnedJournalFile(path)
         self._study = optuna.create_study(
-            storage=JournalStorage(self._file), study_name=name, direction="maximize",
+            storage=JournalStorage(self._file), study_name=name,
+            directions=["maximize"] * n_objectives,
             load_if_exists=True, sampler=make_sampler(sampler, seed, ranges),
             pruner=optuna.pruners.NopPruner(),
         )  # fmt: skip
@@ -139,31 +149,32 @@ class TrialJournal:
             setattr(fresh, "_search_space", known)  # noqa: B010
         self._study.sampler = fresh
 
-    def tell(self, number: int, state: str, score: float | None, epoch: int) -> None:
+    def tell(self, number: int, state: str, scores: Sequence[float], epoch: int) -> None:
         """Records how a trial ended; a trial that was told before is left as it is.
 
         Args:
             number: Of the trial.
             state: `complete`, `pruned`, `diverged` or `failed`.
-            score: Its score; None where it has none.
-            epoch: Epoch of that score, for samplers that rank pruned trials by how far they got.
+            scores: Of each objective; empty where it has none.
+            epoch: Epoch of those scores, for samplers that rank pruned trials by how far they got.
         """
         trial = self._study.get_trials(deepcopy=False)[number]
         if trial.state.is_finished():
             return
         with self.together():
-            self._tell(trial, state, score, epoch)
+            self._tell(trial, state, scores, epoch)
 
-    def _tell(self, trial: FrozenTrial, state: str, score: float | None, epoch: int) -> None:
+    def _tell(self, trial: FrozenTrial, state: str, scores: Sequence[float], epoch: int) -> None:
         number = trial.number
         if state == "complete":
-            self._study.tell(number, score)
+            self._study.tell(number, list(scores))
         elif state == "failed":
             self._study.tell(number, state=TrialState.FAIL)
         else:
             # A diverged trial is told as pruned: a failed one would be invisible to the sampler.
-            if score is not None and trial.last_step is None:
-                optuna.trial.Trial(self._study, trial._trial_id).report(score, epoch)
+            # Of several objectives Optuna takes no intermediate values (optuna#3450).
+            if len(scores) == 1 and trial.last_step is None:
+                optuna.trial.Trial(self._study, trial._trial_id).report(scores[0], epoch)
             self._study.tell(number, state=TrialState.PRUNED)
 
 
@@ -238,8 +249,14 @@ def make_sampler(
     return sampler
 
 
-def sampler_faults(name: str, ranges: Mapping[str, AnyRange]) -> list[Fault]:
-    """Returns what keeps a sampler from being made, for `mtl check`."""
+def sampler_faults(name: str, ranges: Mapping[str, AnyRange], n_objectives: int = 1) -> list[Fault]:
+    """Returns what keeps a sampler from being made, or from several objectives.
+
+    Told by `mtl check`, and before a search.
+    """
+    if n_objectives > 1 and _ALIASES.get(name, name) in _ONE_OBJECTIVE:
+        rule = "cannot search several objectives"
+        return [Fault("search.sampler", rule, name, "Such as `tpe`, or `objective: mean`.")]
     try:
         make_sampler(name, 0, ranges)
     except StudyError as error:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pipeline.driver.backend import Backend
 from pipeline.driver.cohort import CohortRun
-from pipeline.driver.pruners import Curves, Pruner, Rung
+from pipeline.driver.pruners import Curves, Pruner, Rung, TaskCurves
 from pipeline.training.members import EpochResult, Member, Stop, Trained
 
 
@@ -19,11 +19,13 @@ class Lane:
         members: With numbers that differ within the lane.
         told: Curves of the lane's earlier trials.
         on_epochs: Sees each of its members' each epoch exactly once.
+        told_tasks: Curves of each task, of the lane's earlier trials.
     """
 
     members: Sequence[Member]
     told: Curves
     on_epochs: Callable[[Sequence[EpochResult]], None]
+    told_tasks: TaskCurves = field(default_factory=dict)
 
 
 class LanePruner(Pruner):
@@ -54,7 +56,8 @@ class LanePruner(Pruner):
             keys = {number: key for key, (at, number) in self._places.items() if at == index}
             own = {number: rung.own[key] for number, key in keys.items()}
             training = frozenset(number for number, key in keys.items() if key in rung.training)
-            decided = self._rule.decide(Rung(rung.epoch, lane.told, own, training))
+            tasks = {**lane.told_tasks, **{n: rung.tasks[key] for n, key in keys.items()}}
+            decided = self._rule.decide(Rung(rung.epoch, lane.told, own, training, tasks))
             stops |= {keys[number]: stop for number, stop in decided.items()}
         return stops
 

@@ -16,6 +16,7 @@ from pipeline.driver.records import TrialRecord
 from pipeline.study import catalogue
 from pipeline.study.loading import Study
 from pipeline.study.ranges import Choices, Range
+from pipeline.study.spec import SearchSpec
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,18 @@ def make_pruner(study: Study) -> Pruner:
         n_epochs = int(found.high)
     elif isinstance(found, Choices):
         n_epochs = max(found.choices)
-    pruner: Pruner = catalogue.load("pruner", study.spec.search.pruner)(n_epochs, study.spec.seed)
+    search = study.spec.search
+    tasks = () if isinstance(search.objective, str) else search.objective
+    pruner: Pruner = catalogue.load("pruner", pruner_name(search))(
+        n_epochs, study.spec.seed, tasks, search.floors
+    )
     return pruner
+
+
+def pruner_name(search: SearchSpec) -> str:
+    """Returns the rule that prunes: with several objectives `dominated` stands for `median`."""
+    several = not isinstance(search.objective, str)
+    return "dominated" if several and search.pruner == "median" else search.pruner
 
 
 def default_workers(study: Study, n_rows: int = 1) -> int:

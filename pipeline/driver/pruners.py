@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from pipeline.study.seeds import derive_seed
@@ -19,6 +19,9 @@ from pipeline.training.members import Stop
 
 Curves = Mapping[int, Sequence[float]]
 """Trial number to its score after each epoch, from epoch 1."""
+
+TaskCurves = Mapping[int, Mapping[str, Sequence[float]]]
+"""Trial number to task to its score after each epoch."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class Rung:
         own: Curves of the cohort's members, up to this epoch for those that still train; in the
             free order, of the members to decide on.
         training: Members to decide on.
+        tasks: Curves of each task, of told and own trials.
     """
 
     epoch: int
     told: Curves
     own: Curves
     training: frozenset[int]
+    tasks: TaskCurves = field(default_factory=dict)
 
 
 class Pruner(ABC):
@@ -46,11 +51,21 @@ class Pruner(ABC):
     Args:
         n_epochs: Most epochs of a trial.
         seed: Of the study.
+        tasks: Objectives, where there are several.
+        floors: Task to the score below which a trial is of no use.
     """
 
-    def __init__(self, n_epochs: int, seed: int) -> None:
+    def __init__(
+        self,
+        n_epochs: int,
+        seed: int,
+        tasks: Sequence[str] = (),
+        floors: Mapping[str, float] | None = None,
+    ) -> None:
         self.n_epochs = n_epochs
         self.seed = seed
+        self.tasks = tasks
+        self.floors = floors or {}
 
     @abstractmethod
     def rungs(self) -> frozenset[int]:
@@ -136,6 +151,46 @@ class Halving(Pruner):
             number: Stop("pruned", f"{scores[number]:.4f} is {reason}")
             for number in outside(scores, rung.training)
         }
+
+
+class Dominated(Pruner):
+    """Stops a member that the median beats on every objective, or that is below a task's floor.
+
+    For several objectives, where Optuna prunes nothing (optuna#3450). Each task counts with its
+    best score so far; the medians are over told trials and the member's own cohort. It needs 3
+    epochs and 10 told trials, and after that decides about every tenth epoch.
+    """
+
+    first_epoch = 3
+    least_told = 10
+
+    def rungs(self) -> frozenset[int]:
+        """Returns about ten epochs from the third on."""
+        return frozenset(range(self.first_epoch, self.n_epochs, max(1, self.n_epochs // 10)))
+
+    def decide(self, rung: Rung) -> dict[int, Stop]:
+        """Stops members that are dominated, or of no use."""
+        if len(rung.told) < self.least_told:
+            return {}
+        best = {
+            number: {task: max(curves[task][: rung.epoch]) for task in self.tasks}
+            for number, curves in rung.tasks.items()
+            if (number in rung.told or number in rung.own)
+            and all(curves.get(task) for task in self.tasks)
+        }
+        middle = {task: median(found[task] for found in best.values()) for task in self.tasks}
+        stops = {}
+        for number in sorted(rung.training & best.keys()):
+            below = [t for t, floor in self.floors.items() if best[number][t] < floor]
+            if below:
+                found = f"{best[number][below[0]]:.4f} on {below[0]}"
+                reason = f"{found} is below its floor {self.floors[below[0]]:g}"
+            elif all(best[number][task] < middle[task] for task in self.tasks):
+                reason = f"below the median of {len(best)} trials on {', '.join(self.tasks)}"
+            else:
+                continue
+            stops[number] = Stop("pruned", f"{reason} at epoch {rung.epoch}")
+        return stops
 
 
 class Hyperband(Pruner):

@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pipeline.driver.json_files import JsonLines, read_json, write_json
 from pipeline.evaluation.evaluate import Evaluation
+from pipeline.evaluation.pareto import order
 from pipeline.tasks.base import TaskInfo
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ class TrialRecord:
             replicate of this number.
         cosines: Task to later task to the mean cosine of their gradients over the looks at this
             trial; empty where there was none.
+        objectives: Tasks whose scores its study maximises one by one; none for their mean.
     """
 
     number: int
@@ -86,6 +90,16 @@ class TrialRecord:
     first_epoch: int = 1
     replicate: int = 0
     cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    objectives: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """What it is ranked by: its score, or those of several objectives; empty without any."""
+        if not self.objectives:
+            return () if self.score is None else (self.score,)
+        if self.evaluation is None:
+            return ()
+        return tuple(self.evaluation.scores[task] for task in self.objectives)
 
     @property
     def key(self) -> str:
@@ -114,6 +128,7 @@ class TrialRecord:
         evaluation = stored["evaluation"]
         values["evaluation"] = Evaluation.from_json(evaluation) if evaluation else None
         values["tasks"] = tuple(TaskInfo.from_json(task) for task in stored["tasks"])
+        values["objectives"] = tuple(stored.get("objectives", ()))
         values["curve"] = tuple(stored["curve"])
         values["history"] = tuple(EpochRecord(**epoch) for epoch in stored["history"])
         return cls(**values)
@@ -286,6 +301,14 @@ class StudyFolder:
 
 
 def best_trials(trials: Iterable[TrialRecord], count: int) -> list[TrialRecord]:
-    """Returns the complete trials with the highest scores; of equals the lower number first."""
-    complete = [t for t in trials if t.state == "complete" and t.score is not None]
+    """Returns the best complete trials; of equals the lower number first.
+
+    With one objective, those with the highest scores. With several, those of the Pareto front,
+    its knee first, then those of the front of the others: see `pareto.order`.
+    """
+    complete = [t for t in trials if t.state == "complete" and t.values]
+    if complete and complete[0].objectives:
+        complete.sort(key=lambda t: t.number)
+        ranked = order(np.array([trial.values for trial in complete]))
+        return [complete[i] for i in ranked[:count]]
     return sorted(complete, key=lambda t: (-(t.score or 0.0), t.number))[:count]

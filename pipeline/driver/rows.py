@@ -97,3 +97,14 @@ def baseline_rows(study: Study, prepared: Prepared) -> list[RowPlan]:
 
 def _of_no_weight(path: str) -> bool:
     return not path.startswith("weights.")
+
+
+def objectives_of(study: Study, row: RowPlan) -> tuple[str, ...]:
+    """Returns the tasks that a row maximises one by one; none where it maximises their mean.
+
+    A task alone has one objective, its own score, whatever the study has.
+    """
+    found = study.spec.search.objective
+    if isinstance(found, str) or not {*found} <= {*row.tasks}:
+        return ()
+    return tuple(found)

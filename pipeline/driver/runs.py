@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.data.prepared import Prepared
+from pipeline.driver.launch import pruner_name
+from pipeline.driver.pareto import front_volume
 from pipeline.driver.records import EpochRecord, StudyFolder, TrialRecord, best_trials
-from pipeline.driver.rows import RowPlan
+from pipeline.driver.rows import RowPlan, objectives_of
 from pipeline.driver.trials import (
     end_of,
     epoch_record,
@@ -38,7 +40,7 @@ def open_parent(study: Study, prepared: Prepared, folder: StudyFolder, tracker: 
         params={
             **{path: str(found) for path, found in study.ranges.items()},
             "search.sampler": spec.search.sampler,
-            "search.pruner": spec.search.pruner,
+            "search.pruner": pruner_name(spec.search),
             "search.order": spec.search.order,
             "seed": spec.seed,
         },
@@ -145,6 +147,7 @@ class TrialRuns:
             )  # fmt: skip
             if record.evaluation is not None:
                 record = replace(record, evaluation=only(record.evaluation, self._row.tasks))
+            record = replace(record, objectives=objectives_of(self._study, self._row))
             if self._trial is not None:
                 record = replace(record, number=self._trial, replicate=member.number)
             records.append(record)
@@ -191,6 +194,8 @@ class TrialRuns:
             assert best[0].evaluation is not None  # it is complete
             scores = {f"best/{task}": score for task, score in best[0].evaluation.scores.items()}
             metrics = {"best/score": best[0].score or 0.0, **scores}
+            if trial.objectives:
+                metrics["best/hypervolume"] = front_volume(self._prepared, ended[: step + 1])
             self._tracker.study_progress(step, metrics, trial.ended_ms)
 
     def interrupt(self, reason: str) -> None:

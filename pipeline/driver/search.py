@@ -33,8 +33,9 @@ from pipeline.study.loading import Study
 from pipeline.tracking.records import State
 from pipeline.tracking.tracker import Tracker
 
-Describe = Callable[[Sequence[TrialRecord], str], tuple[pd.DataFrame, str]]
-"""From the finished trials and the search's state to the parent run's table and description."""
+Description = tuple[pd.DataFrame, str, Mapping[str, str]]
+Describe = Callable[[Sequence[TrialRecord], str], Description]
+"""From the finished trials and the search's state to the parent run's table, page and figures."""
 
 ORDERS: Mapping[str, type[Order]] = {"fixed": FixedOrder, "free": FreeOrder}
 
@@ -148,6 +149,6 @@ class Search:
 
     def _finish(self, state: State) -> None:
         with self.phases.of("track"):
-            table, description = self.describe(self.folder.trials(), state)
-            self.tracker.finish_study(state, table, description)
+            table, description, files = self.describe(self.folder.trials(), state)
+            self.tracker.finish_study(state, table, description, files)
             self.folder.save_record({**self.folder.record(), "state": state})

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pipeline.data.prepared import Prepared
 from pipeline.driver.journal import TrialJournal
 from pipeline.driver.keeping import BestModels
-from pipeline.driver.pruners import Curves
+from pipeline.driver.pruners import Curves, TaskCurves
 from pipeline.driver.records import Cohort, StudyFolder, TrialRecord
-from pipeline.driver.rows import RowPlan
+from pipeline.driver.rows import RowPlan, objectives_of
 from pipeline.driver.runs import TrialRuns
+from pipeline.driver.trials import task_curves
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params
 from pipeline.tracking.tracker import Tracker
@@ -75,8 +76,9 @@ class SearchedRow:
             name = spec.name if self.row.is_tuned else f"{spec.name}/{self.row.name}"
             self.folder.journal.parent.mkdir(parents=True, exist_ok=True)
             self._journal = TrialJournal(
-                self.folder.journal, name, spec.seed, spec.search.sampler, self.row.ranges
-            )
+                self.folder.journal, name, spec.seed, spec.search.sampler, self.row.ranges,
+                n_objectives=max(1, len(objectives_of(self._study, self.row))),
+            )  # fmt: skip
         return self._journal
 
     def next_cohort(self, n_trials: int) -> Cohort | None:
@@ -124,6 +126,10 @@ class SearchedRow:
         """Returns the curves of the trials of earlier cohorts."""
         return {trial.number: trial.curve for trial in self.folder.trials()}
 
+    def told_tasks(self) -> TaskCurves:
+        """Returns each task's curve of the trials of earlier cohorts."""
+        return {trial.number: task_curves(trial, self._prepared) for trial in self.folder.trials()}
+
     def start_runs(self, asked: AskedCohort) -> None:
         """Opens the runs of a cohort."""
         self.runs.start(asked.members, asked.params)
@@ -159,4 +165,4 @@ class SearchedRow:
         """Tells the row's Optuna study how trials ended."""
         with self.journal.together():
             for trial in trials:
-                self.journal.tell(trial.number, trial.state, trial.score, trial.best_epoch)
+                self.journal.tell(trial.number, trial.state, trial.values, trial.best_epoch)

@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 from math import isfinite, nan
 from typing import Any
 
+import numpy as np
+
 from pipeline.data.prepared import Prepared
 from pipeline.driver.records import EpochRecord, TrialRecord
 from pipeline.driver.resume import flat_settings
@@ -18,6 +20,7 @@ from pipeline.study.seeds import derive_seed
 from pipeline.study.spec import Params
 from pipeline.study.weights_spec import WeightsSpec
 from pipeline.tasks.base import TaskInfo
+from pipeline.tasks.registry import kind_of
 from pipeline.tracking.records import TrialEnd, TrialStart, metric_name
 from pipeline.training.diagnostics import Gradients
 from pipeline.training.members import EpochResult, Member, Trained, architecture_of, read_settings
@@ -177,6 +180,17 @@ def epoch_record(
 def tracked_metrics(epoch: EpochRecord) -> dict[str, float]:
     """Returns an epoch's metrics as the tracker takes them."""
     return {name: nan if value is None else value for name, value in epoch.metrics.items()}
+
+
+def task_curves(record: TrialRecord, prepared: Prepared) -> dict[str, list[float]]:
+    """Returns the score of each task after each epoch of a trial, while all were finite."""
+    curves: dict[str, list[float]] = {}
+    for task in prepared.tasks:
+        name = metric_name("valid", task.name, task.metric)
+        values = [epoch.metrics.get(name) for epoch in record.history]
+        finite = np.array([value for value in values if value is not None])
+        curves[task.name] = kind_of(task).primary.score(finite).tolist()
+    return curves
 
 
 def make_record(

@@ -133,6 +133,11 @@ def only(evaluation: Evaluation, tasks: Sequence[str]) -> Evaluation:
     )
 
 
+def constant_outputs(kinds: Sequence[Kind], n_rows: int) -> dict[str, NDArray[Any]]:
+    """Returns the (n_rows, width) head outputs that answer every row alike, as fitted on train."""
+    return {kind.info.name: np.tile(np.array(kind.info.constant), (n_rows, 1)) for kind in kinds}
+
+
 def tuned(kinds: Sequence[Kind], outputs: Outputs, targets: Targets) -> list[Kind]:
     """Returns the kinds with what one model chooses on valid, such as thresholds.
 

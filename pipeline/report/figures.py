@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 _CELL, _HEAD = 44, 24
+_PANEL, _MARGIN = 320, 60
 _CHAR = 7  # pixels of a character at font size 12
 
 
@@ -43,6 +45,63 @@ def heat_map(matrix: NDArray[np.float64], names: Sequence[str], title: str, note
     parts.append(_text(8, 16, title, "start"))
     parts.append(_text(8, height - 8, f"{note} In hundredths of a score.", "start"))
     return _svg(width + 180, height, parts)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a scatter.
+
+    Attributes:
+        x: Across.
+        y: Upwards.
+        label: Shown beside strong points, and on all as a tip.
+        strong: Drawn in colour.
+        chosen: Drawn with a ring.
+    """
+
+    x: float
+    y: float
+    label: str
+    strong: bool
+    chosen: bool
+
+
+def scatters(panels: Sequence[tuple[str, str, Sequence[Point]]], title: str) -> str:
+    """Returns panels of points side by side, each with the names of its axes."""
+    parts = [_text(8, 16, title, "start")]
+    for index, (across, upwards, points) in enumerate(panels):
+        left = _MARGIN + index * (_PANEL + _MARGIN + 40)
+        bottom = _HEAD + 24 + _PANEL
+        parts.append(f'<rect x="{left}" y="{bottom - _PANEL}" width="{_PANEL}" '
+                     f'height="{_PANEL}" fill="none" stroke="#888"/>')  # fmt: skip
+        xs, ys = ([getattr(point, axis) for point in points] for axis in "xy")
+        for low, place in ((min(xs), left), (max(xs), left + _PANEL)):
+            parts.append(_text(place, bottom + 16, f"{low:.3f}", "middle"))
+        for low, place in ((min(ys), bottom), (max(ys), bottom - _PANEL)):
+            parts.append(_text(left - 4, place + 4, f"{low:.3f}", "end"))
+        parts.append(_text(left + _PANEL / 2, bottom + 32, across, "middle"))
+        parts.append(_text(left + _PANEL / 2, bottom - _PANEL - 6, f"up: {upwards}", "middle"))
+        for point in points:
+            x = left + _PANEL * _share(point.x, xs)
+            y = bottom - _PANEL * _share(point.y, ys)
+            parts += _dot(x, y, point)
+    return _svg(len(panels) * (_PANEL + _MARGIN + 40) + _MARGIN, _PANEL + 100, parts)
+
+
+def _share(value: float, values: Sequence[float]) -> float:
+    span = max(values) - min(values)
+    return (value - min(values)) / span if span > 0 else 0.5
+
+
+def _dot(x: float, y: float, point: Point) -> list[str]:
+    fill = "#2166ac" if point.strong else "#bbbbbb"
+    parts = [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{fill}">'
+             f"<title>{escape(point.label)}</title></circle>"]  # fmt: skip
+    if point.chosen:
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill="none" stroke="#b2182b"/>')
+    if point.strong:
+        parts.append(_text(round(x + 7, 1), round(y - 5, 1), point.label, "start"))
+    return parts
 
 
 def _colour(share: float) -> str:

@@ -294,8 +294,7 @@ def _transfer_json(transfer: Transfer, believed: Shrunk, tasks: list[str]) -> di
 
 def _cosine_json(session: Session, transfer: Transfer, tasks: list[str]) -> dict[str, Any]:
     """Compares transfers with the gradient cosines that ordinary trials recorded."""
-    histories = [epoch.metrics for trial in session.folder.trials() for epoch in trial.history]
-    cosines = cosine_matrix(histories, tasks)
+    cosines = cosine_matrix([trial.cosines for trial in session.folder.trials()], tasks)
     rank = rank_correlation(transfer.mean, cosines)
     known = bool(np.isfinite(cosines).any())
     reason = "" if rank is not None else "no trial of this study recorded gradient cosines"

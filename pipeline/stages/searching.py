@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from pipeline.driver.beside import RowsBeside
 from pipeline.driver.choice import choose
-from pipeline.driver.journal import make_sampler
+from pipeline.driver.journal import sampler_faults
 from pipeline.driver.launch import SearchOptions, SearchResult, default_workers
 from pipeline.driver.observers import Observer
 from pipeline.driver.records import TrialRecord, best_trials
-from pipeline.driver.search import Search
+from pipeline.driver.search import Description, Search
+from pipeline.errors import StudyError
+from pipeline.report.pareto import front_files, pareto_json
 from pipeline.report.tables import choice_json, study_page, trials_frame
 from pipeline.stages.session import (
     DEFAULT_STORE,
@@ -73,7 +73,11 @@ def search(
         Interrupted: Ctrl-C; the runs are closed and the search can be resumed.
     """
     # Optuna alone knows its samplers: a name it does not know must not reach the record.
-    make_sampler(study.spec.search.sampler, study.spec.seed, study.ranges)
+    objective = study.spec.search.objective
+    n_objectives = 1 if isinstance(objective, str) else len(objective)
+    faults = sampler_faults(study.spec.search.sampler, study.ranges, n_objectives)
+    if faults:
+        raise StudyError(faults)
     session = open_session(study, store, tables, tracking_uri)
     say(f"Study {session.name}: {len(study.ranges)} ranges are searched.")
     for note in (*study.notes, *session.prepared.report.warnings):
@@ -86,10 +90,11 @@ def search(
             say(f"The old study is kept as {_archive(session)}.")
         with tracker or StudyTracker(session.store) as recorder:
 
-            def describe(trials: Sequence[TrialRecord], state: str) -> tuple[pd.DataFrame, str]:
+            def describe(trials: Sequence[TrialRecord], state: str) -> Description:
                 link = runs_page(recorder.experiment_id)
                 choice = choose(session.folder, study.spec.search.finalists)
-                return trials_frame(trials), study_page(session.name, trials, state, link, choice)
+                page = study_page(session.name, trials, state, link, choice)
+                return trials_frame(trials), page, front_files(trials)
 
             result = Search(
                 study, session.prepared, session.folder, recorder, options, observers, describe
@@ -125,10 +130,12 @@ def _search_json(session: Session, result: SearchResult, experiment_id: str) -> 
             "run_id": top.run_id,
         }
     choice = choose(session.folder, session.study.spec.search.finalists)
+    objective = session.study.spec.search.objective
     return {
         "study": session.name,
         "trials": counts,
         "best": best,
+        **pareto_json(session.prepared, objective, result.trials),
         "shipped": choice_json(choice) if choice else None,
         "experiment_id": experiment_id,
         "run_id": result.run_id,

@@ -211,6 +211,10 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             "pipeline.driver.pruners:Halving",
             "successive halving in one bracket; asynchronous in the free order",
         ),
+        "dominated": Entry(
+            "pipeline.driver.pruners:Dominated",
+            "several objectives: stop what the median beats on each, or is below a floor",
+        ),
         "none": Entry("pipeline.driver.pruners:Never", "every trial runs to its end"),
     },
     "builtin": {

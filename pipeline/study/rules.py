@@ -36,6 +36,7 @@ def rule_faults(
         ),
         *_promote_faults(spec),
         *_name_faults(spec, tree),
+        *_objective_faults(spec, tree, tasks),
         *_model_faults(spec, tree),
         *_weight_faults(spec, tree, tasks),
         *_train_faults(spec, tree),
@@ -145,6 +146,39 @@ def _split_faults(key: str, split: SplitSpec) -> Iterable[Fault]:
         yield Fault(key, "must give train, valid and test shares that sum to 1", found)
     elif given and min(given) <= 0:
         yield Fault(key, "must give every part a share above 0", str(given))
+
+
+def _objective_faults(
+    spec: StudySpec, tree: Mapping[str, Any], tasks: Sequence[str]
+) -> Iterable[Fault]:
+    search = spec.search
+    pruner = tree.get("search", {}).get("pruner")
+    if isinstance(search.objective, str):
+        if search.floors:
+            rule = "is read with several objectives only"
+            yield Fault("search.floors", rule, str(search.floors), "Leave it out.")
+        if pruner == "dominated":
+            yield Fault("search.pruner", "needs a list of tasks as `search.objective`", pruner)
+        return
+    names = search.objective
+    if len(set(names)) < 2:
+        yield Fault("search.objective", "must list two tasks or more", str(names),
+                    "`mean` maximises the mean of all tasks.")  # fmt: skip
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Fault("search.objective", "must not list a task twice", name)
+    for name in names:
+        if tasks and name not in tasks:
+            rule = "is not a task of the study"
+            yield Fault("search.objective", rule, name, near_miss(name, tasks))
+        elif name in spec.tasks and spec.tasks[name].per is not None:
+            yield Fault("search.objective", "must not name a task that `per` divides", name)
+    for name in search.floors:
+        if name not in names:
+            rule = "is none of the objectives"
+            yield Fault(f"search.floors.{name}", rule, hint=near_miss(name, names))
+    if pruner not in (None, "dominated", "none"):
+        rule = "cannot prune with several objectives"
+        yield Fault("search.pruner", rule, str(pruner), "Possible: dominated, none.")
 
 
 def _name_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:

@@ -317,9 +317,13 @@ class SearchSpec:
 
     Attributes:
         trials: Finished trials (complete, pruned or failed) at the end.
-        objective: What is maximised: the mean of the tasks' scores.
+        objective: What is maximised: `mean` for the mean of the tasks' scores, or a list of tasks
+            for the Pareto front of their scores. Its knee is the best trial, and what is promoted
+            unless another trial is named: see `evaluation.pareto.order`.
+        floors: With several objectives, task to the valid score below which a trial is of no use
+            and is pruned; none by default.
         sampler: Any of Optuna's samplers, such as `tpe`, `random`, `cmaes`, `GPSampler`.
-        pruner: A catalogue name.
+        pruner: A catalogue name; with several objectives `dominated` stands for the default.
         keep: Best trials whose models are kept.
         order: `fixed` asks cohort after cohort: parameters depend on neither time nor hardware.
             `free` gives a row that a trial leaves to the next one at once, quicker where many end
@@ -336,7 +340,8 @@ class SearchSpec:
     """
 
     trials: Count = 64
-    objective: Literal["mean"] = "mean"
+    objective: Literal["mean"] | list[Name] = "mean"
+    floors: dict[Name, float] = field(default_factory=dict)
     sampler: str = "tpe"
     pruner: str = "median"
     keep: Annotated[int, Field(ge=1, le=100)] = 3

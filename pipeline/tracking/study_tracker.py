@@ -175,12 +175,19 @@ class StudyTracker:
         """Buffers best-so-far values of the parent run; `step` is the trial's number."""
         self.log_epoch(self.run_id, step, metrics, timestamp_ms)
 
-    def finish_study(self, state: State, table: pd.DataFrame, description: str) -> None:
+    def finish_study(
+        self,
+        state: State,
+        table: pd.DataFrame,
+        description: str,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
         """Ends the parent run with the table of trials and a description in Markdown."""
         tags = {"state": state, "mlflow.note.content": description}
         files = {
             "trials.csv": table.to_csv(index=False),
             "trials.json": table.to_json(orient="records", indent=1, double_precision=15),
+            **(files or {}),
         }
         self._changes.end(self.run_id, STATUS[state], now_ms(), tags, files)
         self.flush()

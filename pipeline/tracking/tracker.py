@@ -90,13 +90,20 @@ class Tracker(Protocol):
     ) -> None:
         """Buffers best-so-far values of the parent run; `step` is the trial's number."""
 
-    def finish_study(self, state: State, table: pd.DataFrame, description: str) -> None:
+    def finish_study(
+        self,
+        state: State,
+        table: pd.DataFrame,
+        description: str,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
         """Ends the parent run.
 
         Args:
             state: `complete`, `failed` or `interrupted`.
             table: The trials, a row each; kept as trials.csv and trials.json.
             description: Markdown, shown on the parent's page; the result in its first lines.
+            files: More artifacts, name to text.
         """
 
     def log_model(
@@ -180,7 +187,13 @@ class NullTracker:
     ) -> None:
         """Does nothing."""
 
-    def finish_study(self, state: State, table: pd.DataFrame, description: str) -> None:
+    def finish_study(
+        self,
+        state: State,
+        table: pd.DataFrame,
+        description: str,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
         """Does nothing."""
 
     def log_model(

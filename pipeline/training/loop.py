@@ -270,7 +270,8 @@ def _record(
             kind.info.name: evaluation.tasks[kind.info.name][kind.info.metric]
             for kind in population.kinds
         }
-        results.append(replace(result, valid=metrics, score=score, last=last))
+        scores = dict(evaluation.scores)
+        results.append(replace(result, valid=metrics, score=score, scores=scores, last=last))
     return results
 
 

@@ -57,6 +57,7 @@ class EpochResult:
         losses: Mean train loss of each task; NaN where the member does not train it.
         valid: Primary metric of each task on valid, in its own units.
         score: Mean score on valid of the tasks with non-zero weight.
+        scores: Score of each task on valid: `valid`, oriented so that higher is better.
         last: The member ended by itself (epochs or patience used up, or diverged).
         weights: Mean weight of each task over the epoch's steps that trained it, where the
             strategy moves weights; else empty.
@@ -69,6 +70,7 @@ class EpochResult:
     valid: Mapping[str, float]
     score: float
     last: bool = False
+    scores: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     gradients: Gradients | None = None
 

@@ -45,7 +45,7 @@ def bench_asking(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
                 asked = [journal.ask(number) for number in numbers]
             with journal.together():
                 for one in asked:
-                    journal.tell(one.number, "complete", score_of(dict(one.params)), 1)
+                    journal.tell(one.number, "complete", [score_of(dict(one.params))], 1)
             middle = time.perf_counter()
             trials = [stock.ask(space) for _ in numbers]
             for trial in trials:

@@ -105,7 +105,13 @@ class RecordingTracker(NullTracker):
         self.memory.models.discard(model_id)
         return True
 
-    def finish_study(self, state: str, table: pd.DataFrame, description: str) -> None:
+    def finish_study(
+        self,
+        state: str,
+        table: pd.DataFrame,
+        description: str,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
         self._call()
 
 
@@ -158,7 +164,7 @@ class Launcher:
         self.tracker = RecordingTracker(self.memory, crash_at)
         found = Search(
             study or self.study, self.prepared, folder, self.tracker, options,
-            [watcher] if watcher else [], lambda trials, state: (pd.DataFrame(), ""),
+            [watcher] if watcher else [], lambda trials, state: (pd.DataFrame(), "", {}),
         ).run()  # fmt: skip
         return list(found.trials)
 

@@ -88,6 +88,9 @@ class FakeRow:
             self.ended[one.number] = (one, self.open.pop(one.number))
         return [SimpleNamespace(number=one.number) for one in trained]
 
+    def told_tasks(self) -> dict[int, Any]:
+        return {}
+
     def tell(self, trials: Sequence[Any]) -> None:
         self.told += [trial.number for trial in trials]
 

@@ -39,11 +39,11 @@ def open_journal(
     return TrialJournal(path, "study", seed, sampler, ranges)
 
 
-def outcome(number: int, params: Params) -> tuple[str, float | None, int]:
+def outcome(number: int, params: Params) -> tuple[str, list[float], int]:
     """A made-up end of a trial that depends on its values."""
     state = STATES[number % len(STATES)]
-    score = None if state in ("failed", "diverged") else -math.log10(params["train.lr"])
-    return state, score, 2
+    scores = [] if state in ("failed", "diverged") else [-math.log10(params["train.lr"])]
+    return state, scores, 2
 
 
 def launch(path: Path, n_trials: int, sampler: str, cohort: int = 4) -> list[Params]:
@@ -88,10 +88,12 @@ def test_states_are_told_as_the_table_says(straight) -> None:
         "diverged": TrialState.PRUNED, "failed": TrialState.FAIL,
     }  # fmt: skip
     for number, params, state, value in trials_of(path):
-        told, score, _ = outcome(number, params)
+        told, scores, _ = outcome(number, params)
         assert state == states[told]
         if told != "failed":
-            assert value == score  # a pruned trial's value is its last report
+            assert value == (
+                scores[0] if scores else None
+            )  # a pruned trial's value is its last report
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["between lines", "within a line"])
@@ -126,7 +128,7 @@ def test_asking_and_telling_again_changes_nothing(straight, tmp_path) -> None:
     for number, params, _, _ in before:
         asked = journal.ask(number)
         assert (asked.number, asked.params, asked.finished) == (number, params, True)
-        journal.tell(number, "complete", 99.0, 1)
+        journal.tell(number, "complete", [99.0], 1)
     assert trials_of(path) == before
 
 
@@ -134,7 +136,7 @@ def test_a_trial_that_was_not_told_is_listed_as_unfinished(tmp_path) -> None:
     journal = open_journal(tmp_path / "study.journal")
     journal.ask(0, CENTRE)
     asked = journal.ask(1)
-    journal.tell(0, "complete", 1.0, 1)
+    journal.tell(0, "complete", [1.0], 1)
     assert [(t.number, t.finished) for t in journal.asked()] == [(0, True), (1, False)]
     assert open_journal(tmp_path / "study.journal").ask(1) == asked
 
@@ -215,7 +217,7 @@ def test_a_grid_is_searched_to_its_last_point(sampler: str, tmp_path) -> None:
     for number in range(6):
         params = journal.ask(number).params
         seen.add((params["a"], params["c"]))
-        journal.tell(number, "complete", 0.0, 1)
+        journal.tell(number, "complete", [0.0], 1)
     assert len(seen) == 6
 
 

@@ -24,7 +24,7 @@ def run(journal: TrialJournal, numbers: range) -> list[dict[str, object]]:
     asked = []
     for number in numbers:
         params = dict(journal.ask(number).params)
-        journal.tell(number, "complete", float(params["lr"]), 1)  # type: ignore[arg-type]
+        journal.tell(number, "complete", [float(params["lr"])], 1)  # type: ignore[arg-type]
         asked.append(params)
     return asked
 
