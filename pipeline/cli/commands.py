@@ -136,8 +136,9 @@ def search(arguments: Arguments) -> None:
 
 def show(arguments: Arguments) -> None:
     """Shows the trials."""
+    from pipeline.driver.choice import choose
     from pipeline.driver.records import StudyFolder
-    from pipeline.report.tables import states_line, trial_table, trials_table
+    from pipeline.report.tables import choice_line, states_line, trial_table, trials_table
 
     study = _load(arguments)
     folder = StudyFolder(_store(arguments) / "studies", study.spec.name)
@@ -159,12 +160,15 @@ def show(arguments: Arguments) -> None:
     else:
         console().print(trials_table(trials))
         print(f"{len(trials)} finished ({states_line(trials)}), {len(running)} asked or running")
+        choice = choose(folder, study.spec.search.finalists)
+        if choice is not None:
+            print(choice_line(choice))
 
 
 def compare(arguments: Arguments) -> None:
     """Shows the comparison, training rows that are missing."""
     from pipeline import stages
-    from pipeline.report.tables import comparison_notes, comparison_table
+    from pipeline.report.tables import comparison_notes, comparison_table, summary_tables
 
     studies = [_load(arguments, path) for path in arguments.studies]
     store = _store(arguments)
@@ -182,6 +186,8 @@ def compare(arguments: Arguments) -> None:
         return
     for document in documents:
         console().print(comparison_table(document))
+        for table in summary_tables(document):
+            console().print(table)
         for note in comparison_notes(document):
             print(f"- {note}")
 

@@ -21,7 +21,6 @@ from pipeline.comparison.inputs import binned, has_terms, n_binned, one_hot
 from pipeline.data.prepared import Part, Prepared
 from pipeline.evaluation.evaluate import evaluate_one, tuned
 from pipeline.tasks.base import Kind, labelled
-from pipeline.tasks.registry import kind_of
 
 Array = NDArray[Any]
 Settings = Mapping[str, float]
@@ -125,7 +124,7 @@ def _fit_row(
     outputs: dict[str, dict[str, Array]] = {part: {} for part in HELD_OUT}
     settings: dict[str, Settings] = {}
     n_settings = 0
-    for kind in map(kind_of, prepared.tasks):
+    for kind in prepared.kinds():
         task = kind.info.name
         target = np.asarray(prepared.parts["train"].targets[task])
         rows = np.flatnonzero(labelled(target))
@@ -144,11 +143,10 @@ def _fit_row(
 
 def _problems(kind: Kind, target: Array) -> list[Problem]:
     """Splits a task into what estimators learn: a multilabel task into its labels."""
-    options = kind.info.options
-    if not kind.info.classes:
-        standard = (target - options["mean"]) / options["std"]
-        return [Problem(standard, np.ones(len(target)), is_number=True)]
-    weights = options["class_weights"]
+    number = kind.number(target)
+    if number is not None:
+        return [Problem(number, np.ones(len(target)), is_number=True)]
+    weights = kind.info.options["class_weights"]
     codes = target.astype(np.int64)
     if codes.ndim == 1:
         weight = np.ones(len(codes)) if weights is None else np.array(weights)[codes]

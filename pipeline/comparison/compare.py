@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.comparison.rows import Row
+from pipeline.comparison.summaries import summary_rows
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.bootstrap import bootstrap_means, interval
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one, tuned
 from pipeline.evaluation.gains import delta_m, mean_gain, task_gains
 from pipeline.tasks.base import Kind
-from pipeline.tasks.registry import kind_of
+from pipeline.tasks.summarisation import Summarisation
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def score_rows(rows: Sequence[Row], prepared: Prepared, part: str, seed: int) ->
 
 
 def _score(row: Row, prepared: Prepared, part: str, seed: int) -> Scored:
-    base: list[Kind] = [kind_of(info) for info in prepared.tasks]
+    base = prepared.kinds()
     kinds = tuned(base, row.outputs["valid"], prepared.parts["valid"].targets)
     rows = prepared.parts[part]
     evaluation = evaluate_one(kinds, row.outputs[part], rows.targets, part)
@@ -53,7 +54,12 @@ def _score(row: Row, prepared: Prepared, part: str, seed: int) -> Scored:
 
 
 def compare_rows(
-    study: str, scored: Sequence[Scored], prepared: Prepared, part: str, test_reads: int
+    study: str,
+    scored: Sequence[Scored],
+    prepared: Prepared,
+    part: str,
+    test_reads: int,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Returns the comparison as its JSON contract has it.
 
@@ -63,8 +69,9 @@ def compare_rows(
         prepared: The data.
         part: `valid` or `test`.
         test_reads: Readings of test in this study so far.
+        seed: Of the intervals of summaries.
     """
-    kinds = [kind_of(info) for info in prepared.tasks]
+    kinds = prepared.kinds()
     by_kind = {one.row.kind: one for one in scored}
     document: dict[str, Any] = {
         "study": study,
@@ -76,9 +83,17 @@ def compare_rows(
         "delta_m": None,
         "delta_m_reason": "",
         "verdicts": _verdicts(kinds, by_kind),
+        "summaries": {},
         "primary": {kind.info.name: kind.info.metric for kind in kinds},
         "test_reads": test_reads,
     }
+    if "tuned" in by_kind:
+        outputs = by_kind["tuned"].row.outputs[part]
+        document["summaries"] = {
+            kind.info.name: summary_rows(prepared, outputs[kind.info.name], kind, part, seed)
+            for kind in kinds
+            if isinstance(kind, Summarisation)
+        }
     if {"tuned", "single_task", "constant"} <= by_kind.keys():
         document |= _gains(kinds, by_kind)
     return document

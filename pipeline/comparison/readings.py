@@ -9,11 +9,6 @@ from pipeline.driver.records import StudyFolder, read_json, write_json
 from pipeline.evaluation.evaluate import Evaluation
 
 
-def trial_key(number: int) -> str:
-    """Returns the name of a trial's model among the readings."""
-    return f"trial-{number}"
-
-
 class Readings:
     """The readings of test of one study: one for each model and data digest, never repeated."""
 

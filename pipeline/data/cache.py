@@ -3,6 +3,7 @@
 ```
 cache/DIGEST/prepared.json   everything but the arrays; lists each array's file and size
 cache/DIGEST/PART.NAME.npy   the arrays; encoder.NAME.npy are those of the encoder
+cache/DIGEST/documentsN.json the documents that the rows of task N are pieces of
 cache/index/KEY.json         KEY: hash of settings and of the files' stamps -> DIGEST
 ```
 """
@@ -23,6 +24,7 @@ from pipeline.data.encoding import Encoder
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
 from pipeline.errors import DataError
 from pipeline.tasks.base import TaskInfo
+from pipeline.tasks.documents import Documents
 from pipeline.text.ragged import Ragged
 
 _DOCUMENT = "prepared.json"
@@ -50,6 +52,12 @@ def write_prepared(prepared: Prepared, cache: Path, temporary: str) -> Path:
               for key, array in _arrays(part, prepared.tasks).items()}  # fmt: skip
     arrays |= {f"encoder.{name}.npy": array for name, array in prepared.encoder.arrays().items()}
     sizes = {file: _write_array(draft / file, array) for file, array in arrays.items()}
+    for index, task in enumerate(prepared.tasks):
+        if task.name in prepared.documents:
+            file = f"documents{index}.json"
+            stored = prepared.documents[task.name].to_json()
+            _write_text(draft / file, json.dumps(stored, ensure_ascii=False))
+            sizes[file] = (draft / file).stat().st_size
     _write_text(draft / _DOCUMENT, json.dumps(_document(prepared, sizes), indent=1))
     _sync_folder(draft)
     if _is_whole(target):
@@ -141,6 +149,11 @@ def _restore(folder: Path, document: Mapping[str, Any]) -> Prepared:
         prepared_digest=document["prepared_digest"],
         report=replace(report, warnings=tuple(report.warnings)),
         folder=folder,
+        documents={
+            task.name: Documents.from_json(json.loads((folder / file).read_text("utf-8")))
+            for index, task in enumerate(tasks)
+            if (file := f"documents{index}.json") in document["files"]
+        },
     )
 
 

@@ -1,6 +1,6 @@
 """Prepared data: what training and evaluation read, in memory or mapped from the cache."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.encoding import Encoder
-from pipeline.tasks.base import TaskInfo
+from pipeline.tasks.base import Kind, TaskInfo
+from pipeline.tasks.documents import Documents
+from pipeline.tasks.registry import kind_of
 from pipeline.text.ragged import Ragged
 
 PARTS = ("train", "valid", "test")
@@ -73,6 +75,7 @@ class Prepared:
         prepared_digest: Of that and the settings that shape the arrays: names the cache.
         report: What preparing found.
         folder: The cache folder; workers open it by path. None only in tests.
+        documents: Task to the documents that its rows are pieces of, for summaries.
     """
 
     parts: Mapping[str, Part]
@@ -82,3 +85,15 @@ class Prepared:
     prepared_digest: str
     report: PrepareReport
     folder: Path | None = None
+    documents: Mapping[str, Documents] = field(default_factory=dict)
+
+    def kinds(self, infos: Iterable[TaskInfo] | None = None) -> list[Kind]:
+        """Returns the kinds of tasks, bound to their documents.
+
+        Args:
+            infos: The tasks as a model decodes them; by default as they were prepared.
+        """
+        return [
+            kind_of(info).with_documents(self.documents.get(info.name))
+            for info in (self.tasks if infos is None else infos)
+        ]

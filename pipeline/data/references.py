@@ -65,6 +65,11 @@ def _task_columns(spec: StudySpec) -> _Named:
             yield f"tasks.{name}.target", source, column
         if task.per is not None:
             yield f"tasks.{name}.per", source, task.per
+        for key in ("text", "title"):
+            column = getattr(task, key)
+            # With labels of pieces as its target, a summary reads its document no more.
+            if column is not None and isinstance(task.target, str):
+                yield f"tasks.{name}.{key}", source, column
 
 
 def _split_columns(spec: StudySpec) -> _Named:

@@ -43,7 +43,8 @@ class TrialRecord:
     Attributes:
         number: From 0.
         params: Scalars by dotted path.
-        weights: Loss weight of each task.
+        weights: Loss weight of each task: where a strategy moves them, their means in the best
+            epoch.
         seed: Of its initial parameters.
         state: complete, pruned, diverged or failed.
         reason: Why it ended so.
@@ -58,6 +59,8 @@ class TrialRecord:
         ended_ms: When it ended, in milliseconds since 1970: the time of its last metrics.
         tasks: The tasks as this trial decodes them.
         history: What was tracked of each epoch.
+        replicate: 0 in the search; a finalist is its trial again under the fresh seed and
+            replicate of this number.
     """
 
     number: int
@@ -77,6 +80,17 @@ class TrialRecord:
     ended_ms: int
     tasks: tuple[TaskInfo, ...] = ()
     history: tuple[EpochRecord, ...] = ()
+    replicate: int = 0
+
+    @property
+    def key(self) -> str:
+        """Names its model: `trial-12`, or `trial-12-seed-3` for a finalist."""
+        return f"trial-{self.number}" + (f"-seed-{self.replicate}" if self.replicate else "")
+
+    @property
+    def label(self) -> str:
+        """Names it for people: `#12`, or `#12 seed 3`."""
+        return f"#{self.number}" + (f" seed {self.replicate}" if self.replicate else "")
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values."""
@@ -152,13 +166,7 @@ class StudyFolder:
 
     def outcome(self, cohort: Cohort) -> list[TrialRecord] | None:
         """Returns how a cohort's trials ended; None until all have."""
-        path = self._outcome_path(cohort)
-        if path not in self._read:
-            stored = read_json(path)
-            if stored is None:
-                return None
-            self._read[path] = [TrialRecord.from_json(trial) for trial in stored]
-        return self._read[path]
+        return self._read_trials(self._outcome_path(cohort))
 
     def save_outcome(self, cohort: Cohort, trials: Iterable[TrialRecord]) -> None:
         """Keeps how a cohort's trials ended."""
@@ -174,35 +182,51 @@ class StudyFolder:
         open_cohorts = (cohort for cohort in self.cohorts() if self.outcome(cohort) is None)
         return [number for cohort in open_cohorts for number in cohort.numbers]
 
-    def model_path(self, number: int) -> Path:
-        """Returns the folder of a trial's model."""
-        return self.path / "models" / f"trial-{number}"
+    def row(self, name: str) -> StudyFolder:
+        """Returns the files of a row that is searched beside the study's own trials."""
+        return StudyFolder(self.path / "rows", name)
 
-    def save_model(self, number: int, predictor: Predictor) -> None:
-        """Keeps a model."""
-        target = self.model_path(number)
+    def finalists(self, number: int) -> list[TrialRecord] | None:
+        """Returns how a trial ended under each fresh seed; None until all have."""
+        return self._read_trials(self._finalists_path(number))
+
+    def save_finalists(self, number: int, finalists: Iterable[TrialRecord]) -> None:
+        """Keeps how a trial ended under each fresh seed."""
+        write_json(self._finalists_path(number), [found.to_json() for found in finalists])
+
+    def all_finalists(self) -> list[TrialRecord]:
+        """Returns the finalists of all trials that were ever retrained."""
+        paths = sorted((self.path / "finalists").glob("[0-9]*.json"))
+        return [found for path in paths for found in self._read_trials(path) or []]
+
+    def model_path(self, key: str) -> Path:
+        """Returns the folder of a model."""
+        return self.path / "models" / key
+
+    def save_model(self, key: str, predictor: Predictor) -> None:
+        """Keeps a model under the key of its record."""
+        target = self.model_path(key)
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         shutil.rmtree(temporary, ignore_errors=True)
         predictor.save(temporary)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
 
-    def load_model(self, number: int) -> Predictor | None:
+    def load_model(self, key: str) -> Predictor | None:
         """Returns a kept model; None where it was not kept."""
         # Here, because looking at a study must not wait for torch.
         from pipeline.serving.predictor import Predictor
 
-        path = self.model_path(number)
+        path = self.model_path(key)
         return Predictor.load(path) if path.exists() else None
 
-    def models(self) -> list[int]:
-        """Returns the trials whose models are kept."""
-        found = (self.path / "models").glob("trial-*")
-        return sorted(int(path.name.removeprefix("trial-")) for path in found)
+    def models(self) -> list[str]:
+        """Returns the keys of the models that are kept."""
+        return sorted(path.name for path in (self.path / "models").glob("trial-*"))
 
-    def drop_model(self, number: int) -> None:
+    def drop_model(self, key: str) -> None:
         """Deletes a model."""
-        shutil.rmtree(self.model_path(number), ignore_errors=True)
+        shutil.rmtree(self.model_path(key), ignore_errors=True)
 
     def set_journal_aside(self) -> None:
         """Renames a journal to which no cohort belongs: a kill left it behind."""
@@ -217,6 +241,17 @@ class StudyFolder:
         if self.journal.exists():
             self.journal.rename(self.journal.with_name(f"{archived}.journal"))
         self._read.clear()
+
+    def _read_trials(self, path: Path) -> list[TrialRecord] | None:
+        if path not in self._read:
+            stored = read_json(path)
+            if stored is None:
+                return None
+            self._read[path] = [TrialRecord.from_json(trial) for trial in stored]
+        return self._read[path]
+
+    def _finalists_path(self, number: int) -> Path:
+        return self.path / "finalists" / f"{number:06d}.json"
 
     def _outcome_path(self, cohort: Cohort) -> Path:
         return self.path / "cohorts" / f"{cohort.start:06d}-{cohort.stop:06d}.json"

@@ -59,7 +59,7 @@ def bootstrap_means(
     n_rows = len(next(iter(targets.values())))
     scored = [_scored(kind, outputs, targets) for kind in kinds]
     chunks = []
-    for weight in _row_counts(n_rows, groups, n_draws, seed):
+    for weight in row_counts(n_rows, groups, n_draws, seed):
         columns = [
             kind.primary.score(kind.primary(target, decoded, weight[:, rows]))
             for kind, rows, target, decoded in scored
@@ -110,10 +110,17 @@ def _scored(
     return kind, rows, target[rows], kind.decode(outputs[kind.info.name][None, rows])
 
 
-def _row_counts(
+def row_counts(
     n_rows: int, groups: NDArray[np.int64] | None, n_draws: int, seed: int
 ) -> Iterator[NDArray[Any]]:
-    """Yields how often each row stands in each draw, (D, N) for some draws at a time."""
+    """Yields how often each row stands in each draw, (D, N) for some draws at a time.
+
+    Args:
+        n_rows: N.
+        groups: (N,) group numbers, of which whole groups are drawn; None to draw rows.
+        n_draws: Draws in all.
+        seed: Of the draws.
+    """
     unit_of_row = np.arange(n_rows)
     if groups is not None:
         unit_of_row = np.unique(groups, return_inverse=True)[1]

@@ -97,7 +97,7 @@ def evaluate_members(
             metric.name: np.where(finite, metric(target, decoded), np.nan) for metric in wanted
         }
         scores[task] = kind.primary.score(values[task][kind.primary.name])
-        n_rows[task] = len(target)
+        n_rows[task] = kind.n_examples(target)
     mean = np.mean([scores[task] for task in scores], axis=0)  # (K,)
     return [
         Evaluation(
@@ -122,6 +122,17 @@ def evaluate_one(
     return evaluate_members(kinds, members, targets, part)[0]
 
 
+def only(evaluation: Evaluation, tasks: Sequence[str]) -> Evaluation:
+    """Returns what an evaluation says of some tasks, with their mean."""
+    return Evaluation(
+        part=evaluation.part,
+        n_rows={task: evaluation.n_rows[task] for task in tasks},
+        tasks={task: evaluation.tasks[task] for task in tasks},
+        scores={task: evaluation.scores[task] for task in tasks},
+        mean=float(np.mean([evaluation.scores[task] for task in tasks])),
+    )
+
+
 def tuned(kinds: Sequence[Kind], outputs: Outputs, targets: Targets) -> list[Kind]:
     """Returns the kinds with what one model chooses on valid, such as thresholds.
 
@@ -131,7 +142,8 @@ def tuned(kinds: Sequence[Kind], outputs: Outputs, targets: Targets) -> list[Kin
         targets: Labels of valid.
     """
     return [
-        type(kind)(kind.tune(outputs[kind.info.name], targets[kind.info.name])) for kind in kinds
+        kind.with_info(kind.tune(outputs[kind.info.name], targets[kind.info.name]))
+        for kind in kinds
     ]
 
 

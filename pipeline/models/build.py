@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.models.heads import LinearHeads, make_heads
 from pipeline.models.layers import Embedding, MemberLayer, dropout
+from pipeline.models.sharing import SHARED, Sharing
 from pipeline.models.trunk import Rates
 from pipeline.study.catalogue import load
 
@@ -31,6 +32,7 @@ class Architecture:
         n_numeric: Numeric inputs.
         n_codes: Codes of each categorical input.
         heads: Task to outputs of its head, in the order of the tasks.
+        options: Keys of the section `model` that only this sharing reads, such as `experts`.
     """
 
     sharing: str
@@ -42,10 +44,11 @@ class Architecture:
     n_numeric: int
     n_codes: tuple[int, ...]
     heads: Mapping[str, int]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n_features(self) -> int:
-        """Width of the encoded inputs."""
+        """Width of the encoded inputs that a task reads."""
         return self.n_numeric + len(self.n_codes) * self.embedding
 
     def to_json(self) -> dict[str, Any]:
@@ -69,31 +72,38 @@ class MultiTaskModel(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.n_members = n_members
+        sharing: type[Sharing] = load("sharing", architecture.sharing)
+        n_tables = len(architecture.heads) if sharing.own_inputs else 1
         self.embedding = (
-            Embedding(n_members, architecture.n_codes, architecture.embedding, dtype)
+            Embedding(n_members, architecture.n_codes, architecture.embedding, dtype, n_tables)
             if architecture.n_codes
             else None
         )
-        sharing = load("sharing", architecture.sharing)
         self.sharing = sharing(architecture, n_members, architecture.n_features, dtype)
         self.heads = make_heads(
             architecture, n_members, self.sharing.width, self.sharing.one_read, dtype
         )
 
-    def owners(self, name: str) -> tuple[int | None, ...]:
-        """Returns the task to which each entry of a parameter's last axis belongs.
+    def owners(self, name: str) -> Tensor:
+        """Returns to which task the entries of a parameter belong.
 
         Args:
             name: Of the parameter.
 
         Returns:
-            Task numbers, None for what tasks share; one entry where all are alike.
+            Task numbers, `SHARED` for what tasks share; it can be broadcast to the parameter's
+            shape without the member axis.
         """
-        if not name.startswith("heads."):
-            return (None,)
+        part, _, rest = name.partition(".")
+        if part == "sharing":
+            return self.sharing.owners(rest)
+        if part == "embedding":
+            return self.sharing.input_owners()
+        if part != "heads":
+            return torch.tensor(SHARED)
         if isinstance(self.heads, LinearHeads):
-            return self.heads.owners
-        return (int(name.split(".")[1]),)
+            return torch.tensor(self.heads.owners)
+        return torch.tensor(int(rest.partition(".")[0]))
 
     def encode(self, numeric: Tensor, codes: Tensor) -> Tensor:
         """Encodes inputs.
@@ -103,7 +113,7 @@ class MultiTaskModel(nn.Module):
             codes: (B, C), or (K, B, C) likewise.
 
         Returns:
-            (K, B, F) features.
+            (K, B, F) features; where each task has tables of its own, F has the vectors of all.
         """
         if numeric.dim() == 2:
             numeric = numeric.expand(self.n_members, *numeric.shape)
@@ -111,18 +121,35 @@ class MultiTaskModel(nn.Module):
             return numeric
         return torch.cat([numeric, self.embedding(codes)], dim=2)
 
-    def decide(self, features: Tensor, rates: Rates | None = None) -> dict[str, Tensor]:
-        """Maps (K, B, F) features to each task's (K, B, outputs)."""
+    def decide(self, features: Tensor, rates: Rates | None = None) -> Tensor:
+        """Maps (K, B, F) features to the outputs of all heads, (K, W, B), task after task."""
         if rates is not None:
             features = dropout(features, rates.inputs, rates.noise, "inputs")
-        outputs = self.heads(self.sharing(features, rates), rates)
-        return dict(zip(self.architecture.heads, outputs, strict=True))
+        if self.sharing.own_inputs:
+            features = self._by_task(features)
+        outputs: Tensor = self.heads(self.sharing(features, rates), rates)
+        return outputs
+
+    def _by_task(self, features: Tensor) -> Tensor:
+        """Gives each task the numbers and the vectors of its own tables: (K, T, B, F)."""
+        if self.embedding is None:
+            return features.unsqueeze(1)
+        n_tables, n_coded = self.embedding.n_tables, len(self.architecture.n_codes)
+        numeric = features[..., : self.architecture.n_numeric].unsqueeze(1)
+        coded = features[..., self.architecture.n_numeric :]
+        # The width is given: it cannot be found out from a batch without rows.
+        coded = coded.reshape(*coded.shape[:2], n_coded, n_tables, self.architecture.embedding)
+        own = coded.movedim(3, 1).flatten(3)  # (K, T, B, C * d)
+        return torch.cat([numeric.expand(-1, n_tables, -1, -1), own], dim=3)
 
     def forward(
         self, numeric: Tensor, codes: Tensor, rates: Rates | None = None
     ) -> dict[str, Tensor]:
         """Maps (B, D) numbers and (B, C) codes to each task's (K, B, outputs)."""
-        return self.decide(self.encode(numeric, codes), rates)
+        outputs = self.decide(self.encode(numeric, codes), rates)
+        heads = self.architecture.heads
+        parts = torch.split(outputs, list(heads.values()), dim=1)
+        return {task: part.mT for task, part in zip(heads, parts, strict=True)}
 
 
 def build(

@@ -20,6 +20,7 @@ from pipeline.data.encoding import Encoder
 from pipeline.models.build import Architecture, load_member
 from pipeline.tasks.base import TaskInfo
 from pipeline.tasks.registry import kind_of
+from pipeline.tasks.summarisation import Summarisation
 
 FORMAT = 1
 _MODEL_FILE = "model.json"
@@ -55,7 +56,14 @@ class Predictor:
     @property
     def columns(self) -> tuple[str, ...]:
         """Raw columns that a frame must have; others are ignored."""
-        return self.encoder.columns
+        made = {column for kind in self._summaries for column in kind.info.options["features"]}
+        named = [kind.info.options[key] for kind in self._summaries for key in ("text", "title")]
+        names = [*self.encoder.columns, *(name for name in named if name is not None)]
+        return tuple(name for name in dict.fromkeys(names) if name not in made)
+
+    @property
+    def _summaries(self) -> list[Summarisation]:
+        return [kind for kind in self._kinds if isinstance(kind, Summarisation)]
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Answers for each row, whatever the number of rows, keeping the index.
@@ -75,14 +83,34 @@ class Predictor:
         return pd.DataFrame(columns, index=frame.index)
 
     def _answer(self, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
+        answers: dict[str, NDArray[Any]] = {}
+        outputs = None
+        for kind in self._kinds:
+            if isinstance(kind, Summarisation):
+                answers |= self._summarise(kind, rows)
+                continue
+            if outputs is None:
+                outputs = self._outputs(rows)
+            answers |= kind.answer(outputs[kind.info.name])
+        return answers
+
+    def _outputs(self, rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+        """Returns each task's (B, width) head outputs, in float64: probabilities sum to 1."""
+        made = [column for kind in self._summaries for column in kind.info.options["features"]]
+        if made:  # of pieces of documents: a row that is a document has none
+            rows = rows.reindex(columns=[*rows.columns, *(c for c in made if c not in rows)])
         numeric, codes = self.encoder.encode(rows)
         with torch.no_grad():
             outputs = self._model(torch.from_numpy(numeric), torch.from_numpy(codes))
-        answers: dict[str, NDArray[Any]] = {}
-        for kind in self._kinds:
-            # (1, B, width) -> (B, width); in float64 so that probabilities sum to 1.
-            answers |= kind.answer(outputs[kind.info.name][0].numpy().astype(np.float64))
-        return answers
+        return {task: values[0].numpy().astype(np.float64) for task, values in outputs.items()}
+
+    def _summarise(self, kind: Summarisation, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
+        """Answers a task whose rows are pieces of the documents in the rows given."""
+        documents = kind.documents_of(rows)
+        pieces = kind.rows_of(rows, documents)
+        absent = [name for name in self.encoder.columns if name not in pieces]
+        outputs = self._outputs(pieces.reindex(columns=[*pieces.columns, *absent]))
+        return kind.answer_documents(outputs[kind.info.name], documents)
 
     def save(self, folder: Path) -> None:
         """Writes model.json and weights.npz into a folder, which is made."""

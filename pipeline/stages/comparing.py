@@ -94,7 +94,8 @@ def _score(
 
 def _document(session: Session, scored: Sequence[Scored], part: str) -> dict[str, Any]:
     n_reads = len(Readings(session.folder).all())
-    return compare_rows(session.name, scored, session.prepared, part, n_reads)
+    seed = session.study.spec.seed
+    return compare_rows(session.name, scored, session.prepared, part, n_reads, seed)
 
 
 def _note_readings(session: Session, scored: Sequence[Scored]) -> None:

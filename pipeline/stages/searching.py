@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.driver.choice import choose
 from pipeline.driver.journal import make_sampler
 from pipeline.driver.launch import SearchOptions, SearchResult, default_workers
 from pipeline.driver.observers import Observer
 from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.driver.search import Search
-from pipeline.report.tables import study_page, trials_frame
+from pipeline.report.tables import choice_json, study_page, trials_frame
 from pipeline.stages.session import (
     DEFAULT_STORE,
     Say,
@@ -83,8 +84,9 @@ def search(
         with tracker or StudyTracker(session.store) as recorder:
 
             def describe(trials: Sequence[TrialRecord], state: str) -> tuple[pd.DataFrame, str]:
-                page = study_page(session.name, trials, state, runs_page(recorder.experiment_id))
-                return trials_frame(trials), page
+                link = runs_page(recorder.experiment_id)
+                choice = choose(session.folder, study.spec.search.finalists)
+                return trials_frame(trials), study_page(session.name, trials, state, link, choice)
 
             result = Search(
                 study, session.prepared, session.folder, recorder, options, observers, describe
@@ -115,10 +117,12 @@ def _search_json(session: Session, result: SearchResult, experiment_id: str) -> 
             "params": dict(top.params),
             "run_id": top.run_id,
         }
+    choice = choose(session.folder, session.study.spec.search.finalists)
     return {
         "study": session.name,
         "trials": counts,
         "best": best,
+        "shipped": choice_json(choice) if choice else None,
         "experiment_id": experiment_id,
         "run_id": result.run_id,
         "tracking_uri": session.store.tracking_uri,

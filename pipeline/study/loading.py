@@ -169,7 +169,9 @@ def _expand_weights(tree: Tree) -> list[Fault]:
     weights, tasks = tree.get("weights", {}), tree.get("tasks")
     if not isinstance(weights, dict) or not isinstance(tasks, dict):
         return []  # reported when the values are validated
-    if weights.get("strategy", "fixed") != "fixed" or weights.get("values"):
+    strategy = weights.get("strategy", "fixed")
+    strategies = strategy.choices if isinstance(strategy, Choices) else (strategy,)
+    if "fixed" not in strategies or weights.get("values"):
         return []
     names = ("low", "high")
     bounds = {name: weights.get(name, default) for name, default in zip(names, _RATIO, strict=True)}

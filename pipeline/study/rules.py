@@ -35,6 +35,7 @@ def rule_faults(
         ),
         *_promote_faults(spec),
         *_name_faults(spec, tree),
+        *_model_faults(spec, tree),
         *_weight_faults(spec, tree, tasks),
         *_train_faults(spec, tree),
         *text_faults(spec, tree),
@@ -88,9 +89,28 @@ def _kind_faults(key: str, task: TaskSpec, given: Mapping[str, Any]) -> Iterable
                     "Only `multilabel` takes a list of 0/1 columns.")  # fmt: skip
     if several and len(set(task.target)) < len(task.target):
         yield Fault(f"{key}.target", "must not repeat a column", str(task.target))
+    if task.kind == "summarisation":
+        yield from _summary_faults(key, task)
     if task.kind == "multilabel" and several == (task.separator is not None):
         yield Fault(f"{key}.target", "must be a list of 0/1 columns, or one column and `separator`",
                     str(task.target))  # fmt: skip
+
+
+def _summary_faults(key: str, task: TaskSpec) -> Iterable[Fault]:
+    if task.text is None:
+        yield Fault(f"{key}.text", "is missing: the column of the documents to summarise")
+    if task.per is not None:
+        yield Fault(f"{key}.per", "is not read by `summarisation`", task.per, "Leave it out.")
+    columns = {"text": task.text, "title": task.title}
+    for name, column in columns.items():
+        if column is not None and column == task.target:
+            rule = "must not be the column of the references, which are what is learned"
+            yield Fault(f"{key}.{name}", rule, column)
+    if task.budget is not None:
+        given = {name: value for name, value in vars(task.budget).items() if value}
+        if len(given) != 1:
+            rule = "must have one of `sentences`, `words`, `share` and `reference: true`"
+            yield Fault(f"{key}.budget", rule, ", ".join(given) or "none")
 
 
 def _promote_faults(spec: StudySpec) -> Iterable[Fault]:
@@ -136,16 +156,42 @@ def _name_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
         for key, name in _possible(spec, tree, section, role):
             if name not in names(role):
                 yield Fault(key, "is unknown", str(name), near_miss(str(name), names(role)))
+                continue
+            entry = CATALOGUE[role][name]
+            if missing := entry.missing():
+                rule = f"needs {' and '.join(missing)}, not installed here"
+                yield Fault(key, rule, name, f"Install with `{entry.remedy}`.")
+
+
+def _model_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
+    offered, given = CATALOGUE["sharing"], tree.get("model", {})
+    named = [str(name) for _, name in _possible(spec, tree, "model", "sharing")]
+    possible = [name for name in named if name in offered]
+    read = {option for name in possible for option in offered[name].options}
+    for option in sorted(set(given) & {o for e in offered.values() for o in e.options} - read):
+        readers = [name for name, found in offered.items() if option in found.options]
+        yield Fault(f"model.{option}", f"is not read by `{'`, `'.join(named)}`",
+                    str(given[option]), f"It belongs to `{'`, `'.join(readers)}`.")  # fmt: skip
+    n_layers = min(len(layers) for _, layers in _possible(spec, tree, "model", "layers"))
+    levels = max(int(value) for _, value in _possible(spec, tree, "model", "levels"))
+    for name in possible:
+        least = levels if "levels" in offered[name].options else bool(offered[name].options)
+        if n_layers < least:
+            rule = f"must have at least {least:d} for every trial with `{name}`"
+            hint = "It cuts them into `model.levels` runs." if least > 1 else "Such as [64]."
+            yield Fault("model.layers", rule, str(n_layers), hint)
 
 
 def _weight_faults(
     spec: StudySpec, tree: Mapping[str, Any], tasks: Sequence[str]
 ) -> Iterable[Fault]:
     weights, given = spec.weights, tree.get("weights", {})
-    entry = CATALOGUE["strategy"].get(weights.strategy)
-    unread = set(given) - {"strategy", *entry.options} if entry else set()
+    strategies = [name for _, name in _possible(spec, tree, "weights", "strategy")]
+    known = [CATALOGUE["strategy"][name] for name in strategies if name in names("strategy")]
+    read = {option for entry in known for option in entry.options}
+    unread = set(given) - {"strategy", *read} if len(known) == len(strategies) else set()
     for option in sorted(unread):
-        rule = f"is not read by `{weights.strategy}`"
+        rule = f"is not read by `{'`, `'.join(strategies)}`"
         yield Fault(f"weights.{option}", rule, str(given[option]), "Leave it out.")
     if not weights.values:
         return

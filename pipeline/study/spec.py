@@ -130,6 +130,24 @@ class SourceSpec:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class BudgetSpec:
+    """How much of a document an extractive summary takes; one of the keys.
+
+    Attributes:
+        sentences: Sentences, or clauses with `unit: clause`.
+        words: Most words; for Chinese, characters.
+        share: Most of the document's words, as a share of them.
+        reference: About as many words as the reference has, to compare at equal length; a served
+            model, which has no reference, takes the mean share that references have on train.
+    """
+
+    sentences: Count | None = None
+    words: Count | None = None
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    reference: bool = False
+
+
+@dataclass(frozen=True, config=_STRICT)
 class TaskSpec:
     """One target to learn.
 
@@ -146,6 +164,13 @@ class TaskSpec:
         class_weights: Weight of each label in the loss: `balanced`, or label to weight.
         loss: Loss of a regression.
         delta: Where the Huber loss turns linear, in standard deviations of the target.
+        text: Column of the documents to summarise. `target` is then the column of their
+            references: a text, or a list of texts of which the nearest counts.
+        title: Column of the documents' titles, where they are known when predicting.
+        mode: `extractive` chooses sentences of the document.
+        unit: What is chosen: `sentence` by default, or `clause` (parts between commas), which
+            suits titles.
+        budget: How much is chosen; by default the mean share that references have on train.
     """
 
     kind: str
@@ -159,6 +184,11 @@ class TaskSpec:
     class_weights: Literal["balanced"] | dict[Label, Positive] | None = None
     loss: Annotated[Literal["squared", "absolute", "huber"], SEARCHABLE] = "squared"
     delta: Annotated[Positive, SEARCHABLE] = 1.0
+    text: str | None = None
+    title: str | None = None
+    mode: Literal["extractive"] | None = None
+    unit: Literal["sentence", "clause"] | None = None
+    budget: BudgetSpec | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -204,10 +234,20 @@ class ModelSpec:
         head_layers: Width of each hidden layer of a head; none by default, so that a head is one
             linear layer and the tasks share all else.
         embedding: Width of the vector learned for a category.
+        experts: Of `mmoe`, networks of `layers` that all tasks share. Four: more than the tasks
+            of most studies, at four times the cost of one trunk; the paper tries up to eight.
+        task_experts: Of `cgc` and `ple`, experts that each task has for itself, a level. One, as
+            every further one costs as many as there are tasks.
+        shared_experts: Of `cgc` and `ple`, experts that all tasks read, a level. Two, so that
+            with one a task two tasks have the four experts of `mmoe`.
+        levels: Of `ple`, levels of experts. `layers` is cut into that many runs, so that every
+            sharing is equally deep. Two, the least that is not `cgc`.
+        stitch: Of `cross_stitch`, what a task reads of its own activation at the start; the other
+            tasks share the rest. 0.9, the paper's best; 1 starts as `separate`.
     """
 
     encoder: EncoderSpec = field(default_factory=EncoderSpec)
-    sharing: str = "shared_bottom"
+    sharing: Annotated[str, SEARCHABLE] = "shared_bottom"
     layers: Annotated[list[Count], SEARCHABLE] = field(default_factory=lambda: [64, 64])
     activation: Annotated[Literal["relu", "gelu", "silu", "tanh", "leaky_relu"], SEARCHABLE] = (
         "relu"
@@ -218,26 +258,43 @@ class ModelSpec:
     dropout_head: Annotated[Share, SEARCHABLE] = 0.0
     head_layers: Annotated[list[Count], SEARCHABLE] = field(default_factory=list)
     embedding: Annotated[Count, SEARCHABLE] = 8
+    experts: Annotated[Count, SEARCHABLE] = 4
+    task_experts: Annotated[Count, SEARCHABLE] = 1
+    shared_experts: Annotated[Count, SEARCHABLE] = 2
+    levels: Annotated[Count, SEARCHABLE] = 2
+    stitch: Annotated[float, Field(ge=0, le=1), SEARCHABLE] = 0.9
 
 
 @dataclass(frozen=True, config=_STRICT)
 class WeightsSpec:
     """The loss weights.
 
-    The first task is the reference; the others' ratios to it are searched on a log scale, then
-    all weights are scaled to sum to the number of tasks.
+    With `fixed`, the first task is the reference; the others' ratios to it are searched on a log
+    scale, then all weights are scaled to sum to the number of tasks. Other strategies set weights
+    while a member trains; each reads the keys that the catalogue names. What a strategy does, its
+    paper and its formula stand in pipeline/training/weighting.
 
     Attributes:
-        strategy: How weights are set; a catalogue name.
-        low: Smallest ratio of a task's weight to the first task's.
-        high: Largest ratio.
-        values: Weight of each task, in place of `low` and `high`.
+        strategy: How weights are set; a catalogue name. Trials of different strategies train in
+            arrays of their own.
+        low: Of `fixed`: smallest ratio of a task's weight to the first task's; 0.1 by default.
+        high: Of `fixed`: largest ratio; 10 by default.
+        values: Of `fixed`: weight of each task, in place of `low` and `high`.
+        temperature: Of `dwa` and `uw_so`: the larger, the more alike the weights; null for 2 with
+            `dwa`, as in its paper, and 1 with `uw_so`, where inverse losses count as they are.
+        mu: Of `stch`: how far below the largest loss others still count; null for 1, the
+            smoothest that its paper tries.
+        own_lr: Of `uncertainty` and `famo`: learning rate of what they learn themselves; null for
+            the member's own with `uncertainty`, and for 0.025 with `famo`, as in its paper.
     """
 
-    strategy: str = "fixed"
+    strategy: Annotated[str, SEARCHABLE] = "fixed"
     low: Positive | None = None
     high: Positive | None = None
     values: dict[str, Annotated[NonNegative, SEARCHABLE]] = field(default_factory=dict)
+    temperature: Annotated[Positive | None, SEARCHABLE] = None
+    mu: Annotated[Positive | None, SEARCHABLE] = None
+    own_lr: Annotated[Positive | None, SEARCHABLE] = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -295,6 +352,21 @@ class TrainSpec:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class FinalistsSpec:
+    """The best trials once more, under fresh luck: what is shipped must not be a lucky seed.
+
+    Attributes:
+        k: Best trials (by valid) that are retrained; three leave room for a best one that was
+            lucky.
+        seeds: Fresh seeds of each. Five tell the luck of training from the merit of a
+            configuration; verdicts need at least two.
+    """
+
+    k: Annotated[int, Field(ge=1, le=20)] = 3
+    seeds: Annotated[int, Field(ge=1, le=50)] = 5
+
+
+@dataclass(frozen=True, config=_STRICT)
 class SearchSpec:
     """How a study searches.
 
@@ -306,6 +378,9 @@ class SearchSpec:
         keep: Best trials whose models are kept.
         cohort: Consecutive trials asked together: larger fills more hardware, smaller lets the
             sampler see more before it answers.
+        finalists: Retraining of the best trials over fresh seeds and replicates: the configuration
+            with the best mean valid score is chosen, its seed with the median valid score is
+            shipped. Null ships the best trial itself, and leaves verdicts unclear.
         population: Most members trained as one array. `auto` measures for a moment, before the
             first trial, which size trains a cohort fastest with the workers at hand; the size is
             kept in the study's record, because arrays of one size give the same result on any
@@ -318,6 +393,7 @@ class SearchSpec:
     pruner: str = "median"
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     cohort: Count = 16
+    finalists: FinalistsSpec | None = field(default_factory=FinalistsSpec)
     population: Count | Literal["auto"] = "auto"
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipeline.study.spec import TaskSpec
+    from pipeline.tasks.documents import Documents
     from pipeline.tasks.metrics import Metric
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
@@ -103,6 +104,22 @@ class Kind(ABC):
     def primary(self) -> Metric:
         """The metric whose oriented value is the task's score."""
         return self.metrics[self.info.metric]
+
+    def with_info(self, info: TaskInfo) -> Self:
+        """Returns the kind with what was fitted anew, such as thresholds tuned on valid."""
+        return type(self)(info)
+
+    def with_documents(self, documents: Documents | None) -> Self:
+        """Returns the kind with the documents that its rows are pieces of; most have none."""
+        return self
+
+    def n_examples(self, target: NDArray[Any]) -> int:
+        """Counts what a metric averages over: labelled rows, or the documents they belong to."""
+        return len(target)
+
+    def number(self, target: NDArray[Any]) -> NDArray[Any] | None:
+        """Returns the (n,) number that a baseline learns in place of classes; None for classes."""
+        return None
 
     def with_spec(self, spec: TaskSpec) -> Self:
         """Returns the kind with the options that a trial may change; by default there are none."""

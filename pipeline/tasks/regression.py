@@ -76,6 +76,10 @@ class Regression(Kind):
         """Turns the target column into (N,) numbers in its own units; see `Kind.encode`."""
         return _read(self.info.name, labels[self.info.columns[0]]).astype(np.float32)
 
+    def number(self, target: NDArray[Any]) -> NDArray[Any] | None:
+        """Returns the target in standard deviations from its mean."""
+        return np.asarray((target - self.info.options["mean"]) / self.info.options["std"])
+
     @property
     def width(self) -> int:
         """One number."""

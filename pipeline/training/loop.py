@@ -167,6 +167,7 @@ def _record(
 ) -> list[EpochResult]:
     results = []
     names = [kind.info.name for kind in population.kinds]
+    moved = population.mean_weights()
     for k, member in enumerate(population.members):
         known = progress[member.number]
         known.epochs = epoch
@@ -174,7 +175,8 @@ def _record(
             name: loss if weight > 0 else float("nan")
             for name, loss, weight in zip(names, losses[k].tolist(), member.weights, strict=True)
         }
-        result = EpochResult(member.number, epoch, trained, {}, float("nan"))
+        weights = {} if moved is None else dict(zip(names, moved[k].tolist(), strict=True))
+        result = EpochResult(member.number, epoch, trained, {}, float("nan"), weights=weights)
         if member.number in broken:
             known.state = "diverged"
             known.reason = f"{broken[member.number]} at epoch {epoch}"

@@ -1,7 +1,7 @@
 """What goes into training and what comes out of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.models.build import Architecture
-from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec
+from pipeline.study.catalogue import entry, names
+from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec, WeightsSpec
 from pipeline.tasks.base import Kind, TaskInfo
-from pipeline.tasks.registry import kind_of
 
 State = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
@@ -29,7 +29,9 @@ class Member:
         model: Section of the study, with this trial's values.
         train: Likewise.
         tasks: Likewise, by declared name.
-        weights: Loss weight of each prepared task, in order.
+        weights: Loss weight of each prepared task, in order; 0 for a task that it does not train.
+            Of those above 0 only the strategies `fixed` and `equal` read the size.
+        weighting: Section of the study, with this trial's values: how losses are put together.
     """
 
     number: int
@@ -39,6 +41,7 @@ class Member:
     train: TrainSpec
     tasks: Mapping[str, TaskSpec]
     weights: tuple[float, ...]
+    weighting: WeightsSpec = field(default_factory=WeightsSpec)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class EpochResult:
         valid: Primary metric of each task on valid, in its own units.
         score: Mean score on valid of the tasks with non-zero weight.
         last: The member ended by itself (epochs or patience used up, or diverged).
+        weights: Mean weight of each task over the epoch's steps that trained it, where the
+            strategy moves weights; else empty.
     """
 
     number: int
@@ -60,6 +65,7 @@ class EpochResult:
     valid: Mapping[str, float]
     score: float
     last: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,12 +120,25 @@ def architecture_of(member: Member, prepared: Prepared) -> Architecture:
         n_numeric=prepared.encoder.n_numeric,
         n_codes=prepared.encoder.n_codes,
         heads={kind.info.name: kind.width for kind in kinds_of(member, prepared)},
+        options=sharing_options(model),
     )
+
+
+def sharing_options(model: ModelSpec) -> dict[str, Any]:
+    """Returns the keys of the section that only its way of sharing reads, such as `experts`."""
+    return {option: getattr(model, option) for option in entry("sharing", model.sharing).options}
+
+
+def read_settings(model: ModelSpec) -> dict[str, Any]:
+    """Returns the section without the keys that only other ways of sharing read."""
+    entries = [entry("sharing", name) for name in names("sharing")]
+    unread = {option for other in entries for option in other.options} - {*sharing_options(model)}
+    return {key: value for key, value in asdict(model).items() if key not in unread}
 
 
 def kinds_of(member: Member, prepared: Prepared) -> list[Kind]:
     """Returns the tasks' kinds, bound to what this member's trial chose for them."""
-    return [kind_of(info).with_spec(member.tasks[info.declared]) for info in prepared.tasks]
+    return [kind.with_spec(member.tasks[kind.info.declared]) for kind in prepared.kinds()]
 
 
 def structure_of(member: Member) -> tuple[Any, ...]:
@@ -130,9 +149,10 @@ def structure_of(member: Member) -> tuple[Any, ...]:
         for name, task in member.tasks.items()
     )
     return (
-        member.stream, model.sharing, tuple(model.layers), tuple(model.head_layers),
-        model.activation, model.norm, model.embedding, train.optimizer, train.schedule,
-        train.epochs, train.batch_size, tasks,
+        member.stream, model.sharing, tuple(sharing_options(model).items()), tuple(model.layers),
+        tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
+        train.schedule, train.epochs, train.batch_size, tasks,
+        member.weighting.strategy,
     )  # fmt: skip
 
 

@@ -35,7 +35,8 @@ def predict_part(model: MultiTaskModel, part: Part) -> dict[str, NDArray[np.floa
 def chunk_rows(model: MultiTaskModel) -> int:
     """Returns how many rows to answer at once."""
     shape = model.architecture
-    widest = max(shape.n_features, *shape.layers, *shape.head_layers, 1)
+    trunk = model.sharing.n_branches * max(shape.n_features, *shape.layers, 1)
+    widest = max(trunk, *shape.head_layers, 1)
     return max(32, CHUNK_NUMBERS // (model.n_members * widest))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.models.build import Architecture, build, initialise, member_tensors
+from pipeline.models.sharing import SHARED
 
 
 class FlatState:
@@ -53,16 +55,26 @@ class FlatState:
     def segments(self) -> tuple[Tensor, list[int | None]]:
         """Returns the segment of each parameter, (P,), and the owner of each segment.
 
-        A segment is all that one task owns, or what tasks share (None), in order of appearance.
+        A segment is all that one task owns, or what tasks share (None), which comes first.
         """
-        owners: list[int | None] = []
-        parts = []
-        for name in self._names:
-            own = self.model.owners(name)
-            owners += [owner for owner in dict.fromkeys(own) if owner not in owners]
-            segments = torch.tensor([owners.index(owner) for owner in own])
-            parts.append(segments.repeat(int(np.prod(self._shapes[name])) // len(own)))
-        return torch.cat(parts), owners
+        owners = [
+            self.model.owners(name).broadcast_to(self._shapes[name]).flatten()
+            for name in self._names
+        ]
+        found, segments = torch.unique(torch.cat(owners), return_inverse=True)
+        return segments, [None if owner == SHARED else owner for owner in found.tolist()]
+
+    @property
+    def tensors(self) -> list[nn.Parameter]:
+        """The model's parameters, (K, ...) each, in the order of the columns."""
+        return self._own
+
+    @cached_property
+    def shared(self) -> Tensor:
+        """Which columns belong to what tasks share: (P,) bool."""
+        segments, owners = self.segments()
+        common = [segment for segment, owner in enumerate(owners) if owner is None]
+        return torch.isin(segments, torch.tensor(common, dtype=segments.dtype))
 
     def collect_gradient(self) -> Tensor:
         """Copies the model's gradients into one (K, P) tensor and frees them."""
@@ -80,6 +92,15 @@ class FlatState:
         statistics = [self._buffer(name)[index] for name in self._extra]
         self.parameters = self.parameters[index].clone()
         self._rebind(statistics)
+
+    def statistics(self) -> list[Tensor]:
+        """Returns copies of the running statistics."""
+        return [self._buffer(name).clone() for name in self._extra]
+
+    def restore_statistics(self, statistics: Sequence[Tensor]) -> None:
+        """Puts copies of the running statistics back."""
+        for name, values in zip(self._extra, statistics, strict=True):
+            self._buffer(name).copy_(values)
 
     def _rebind(self, statistics: Sequence[Tensor]) -> None:
         """Makes the model one of the present members."""

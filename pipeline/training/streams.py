@@ -1,5 +1,7 @@
 """Random streams of a population: named, restarted each epoch, shared by all members."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -34,6 +36,17 @@ class Streams:
             self._generators[site] = generator
         return generator
 
+    def position(self) -> dict[str, Tensor]:
+        """Returns how far each stream is, for `rewind`."""
+        return {site: generator.get_state() for site, generator in self._generators.items()}
+
+    def rewind(self, position: Mapping[str, Tensor]) -> None:
+        """Goes back to a position of this epoch: the same numbers are drawn again."""
+        for site in self._generators.keys() - position.keys():
+            del self._generators[site]  # not begun then
+        for site, state in position.items():
+            self._generators[site].set_state(state)
+
     def uniform(self, site: str, shape: tuple[int, ...]) -> Tensor:
         """Returns numbers in [0, 1)."""
         return torch.rand(shape, generator=self._generator(site))
@@ -41,6 +54,10 @@ class Streams:
     def normal(self, site: str, shape: tuple[int, ...]) -> Tensor:
         """Returns standard normal numbers."""
         return torch.randn(shape, generator=self._generator(site))
+
+    def integer(self, site: str) -> int:
+        """Returns a number in [0, 2**63), such as a seed."""
+        return int(torch.randint(2**63 - 1, (), generator=self._generator(site)))
 
     def permutation(self, site: str, n_rows: int) -> Tensor:
         """Returns the numbers below `n_rows` in random order."""

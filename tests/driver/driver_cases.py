@@ -29,7 +29,7 @@ train:
   epochs: 3
   batch_size: 16
   patience: null
-search: {trials: 6, cohort: 4, population: 2, pruner: none}
+search: {trials: 6, cohort: 4, population: 2, pruner: none, finalists: {k: 2, seeds: 3}}
 """
 
 

@@ -131,16 +131,16 @@ def test_models_are_kept_listed_and_dropped(
 ) -> None:
     predictor = make_predictor(*ended[0], prepared)
     for number in (10, 2, 2):  # one trial's model may be saved again after a kill
-        folder.save_model(number, predictor)
+        folder.save_model(f"trial-{number}", predictor)
     (folder.path / "models" / ".trial-3.99").mkdir()  # what a killed driver left
-    assert folder.models() == [2, 10]
-    loaded = folder.load_model(10)
+    assert folder.models() == ["trial-10", "trial-2"]
+    loaded = folder.load_model("trial-10")
     assert loaded is not None
     for name, values in ended[0][1].parameters.items():
         np.testing.assert_array_equal(loaded.parameters[name], values)
-    folder.drop_model(10)
-    assert folder.models() == [2]
-    assert folder.load_model(10) is None
+    folder.drop_model("trial-10")
+    assert folder.models() == ["trial-2"]
+    assert folder.load_model("trial-10") is None
 
 
 def test_an_archived_study_leaves_its_name_free(

@@ -12,6 +12,7 @@ import pytest
 from driver_cases import small_study
 
 from pipeline.data.prepared import Prepared
+from pipeline.driver.choice import choose
 from pipeline.driver.launch import SearchOptions, default_workers, make_pruner
 from pipeline.driver.records import Cohort, StudyFolder, TrialRecord, best_trials
 from pipeline.driver.search import Search
@@ -62,7 +63,9 @@ class RecordingTracker(NullTracker):
         for trial in trials:
             run_id = f"run{self.memory.n_runs}"
             self.memory.n_runs += 1
-            self.memory.runs[run_id] = RunRecord(run_id, trial.number, "RUNNING", "running", None)
+            self.memory.runs[run_id] = RunRecord(
+                run_id, trial.number, "RUNNING", "running", trial.row
+            )
             self.memory.epochs[run_id] = set()
             found[trial.number] = run_id
         self._call()
@@ -193,16 +196,26 @@ def plain(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 def check(launcher: Launcher, trials: Sequence[TrialRecord]) -> None:
     """One ended run a trial, each epoch in it once; the best models kept and published."""
-    memory = launcher.memory
-    assert sorted(run.number for run in memory.runs.values()) == [t.number for t in trials]
-    for trial in trials:
+    memory, spec = launcher.memory, launcher.study.spec.search
+    folder = StudyFolder(launcher.folder.path.parent, launcher.folder.name)
+    assert len(memory.runs) == len(trials) + len(folder.all_finalists())
+    for trial in (*trials, *folder.all_finalists()):
         run = memory.runs[trial.run_id]
-        assert (run.number, run.status, run.state) == (trial.number, "ENDED", trial.state)
+        number, row = (trial.replicate, "finalist") if trial.replicate else (trial.number, None)
+        assert (run.number, run.row) == (number, row)
+        assert (run.status, run.state) == ("ENDED", trial.state)
         steps = sorted(epoch[0] for epoch in memory.epochs[trial.run_id])
         assert steps == list(range(1, trial.epochs + 1))
-    best = best_trials(trials, launcher.study.spec.search.keep)
-    assert launcher.folder.models() == sorted(trial.number for trial in best)
-    assert memory.models == {trial.run_id for trial in best}
+    best = best_trials(trials, spec.keep)
+    choice = choose(folder, spec.finalists)
+    assert choice is not None
+    if spec.finalists is not None:
+        assert choice.retrained
+        best_two = best_trials(trials, spec.finalists.k)
+        assert {record.number for record in folder.all_finalists()} >= {t.number for t in best_two}
+    kept = {record.key for record in (*best, *(choice.seeds if choice.retrained else ()))}
+    assert {*folder.models()} == kept
+    assert memory.models == {record.run_id for record in (*best, choice.shipped)}
 
 
 def test_trial_0_is_at_the_centres_with_equal_weights(straight, study) -> None:

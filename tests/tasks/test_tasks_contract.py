@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.study import catalogue
-from pipeline.study.spec import TaskSpec
+from pipeline.study.spec import BudgetSpec, TaskSpec
 from pipeline.tasks.base import Kind, TaskInfo, labelled
+from pipeline.tasks.documents import Document, Documents
 from pipeline.tasks.registry import kind_of
 
 N_ROWS = 40
@@ -31,10 +32,22 @@ def table() -> pd.DataFrame:
             "b": random.integers(0, 2, N_ROWS).astype(bool),
             "tags": random.choice(["x", "y", "x|z", "y|z"], N_ROWS),
             "price": random.gamma(2.0, 100.0, N_ROWS),
+            "worth": random.uniform(0, 1, N_ROWS),
+            "document": np.arange(N_ROWS),
+            "piece": np.zeros(N_ROWS),
         }
     )
-    frame.loc[[3, 17], ["yes", "grade", "a", "tags", "price"]] = None
+    frame.loc[[3, 17], ["yes", "grade", "a", "tags", "price", "worth"]] = None
     return frame
+
+
+# A row of a summary is a piece of a document; here each document has one, which is its reference.
+DOCUMENTS = Documents(tuple(Document((f"Row {row}.",), (f"row {row}",)) for row in range(N_ROWS)))
+
+
+def label_of(target: NDArray[Any], kind: Kind) -> NDArray[Any]:
+    """What a head learns of a target."""
+    return target[:, 0] if kind.info.kind == "summarisation" else target
 
 
 @dataclass(frozen=True)
@@ -58,12 +71,20 @@ CASES = {
     "regression": Case(TaskSpec("regression", "price")),
     "regression-absolute": Case(TaskSpec("regression", "price", metric="mae", loss="absolute")),
     "regression-huber": Case(TaskSpec("regression", "price", loss="huber"), plain=False),
+    "summarisation": Case(
+        TaskSpec(
+            "summarisation",
+            ["worth", "document", "piece"],
+            text="text",
+            budget=BudgetSpec(sentences=1),
+        )
+    ),
 }
 
 
 def fitted(case: Case) -> Kind:
     kind: Any = catalogue.load("kind", case.spec.kind)
-    return kind_of(kind.fit("task", "task", case.spec, table()))
+    return kind_of(kind.fit("task", "task", case.spec, table())).with_documents(DOCUMENTS)
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())
@@ -92,6 +113,9 @@ def certain_outputs(kind: Kind, target: NDArray[np.float32]) -> NDArray[np.float
     known = np.nan_to_num(target).astype(np.float64)
     if kind.info.kind == "regression":
         return ((known - kind.info.options["mean"]) / kind.info.options["std"])[:, None]
+    if kind.info.kind == "summarisation":
+        share = known[:, 0].clip(1e-9, 1 - 1e-9)
+        return np.log(share / (1 - share))[:, None]
     if kind.info.kind == "multiclass":
         return 9.0 * (known[:, None] == np.arange(kind.width))
     return 9.0 * (2 * known.reshape(len(known), -1) - 1)
@@ -119,9 +143,10 @@ def test_metrics_are_those_of_the_catalogue(name: str) -> None:
 
 def test_targets_are_float32_and_nan_where_missing(kind: Kind, target: NDArray[np.float32]) -> None:
     assert target.dtype == np.float32
-    assert target.shape in ((N_ROWS,), (N_ROWS, kind.width))
+    label = label_of(target, kind)
+    assert label.shape in ((N_ROWS,), (N_ROWS, kind.width))
     assert np.flatnonzero(~labelled(target)).tolist() == [3, 17]
-    assert np.isnan(target[[3, 17]]).all()
+    assert np.isnan(label[[3, 17]]).all()
 
 
 def test_loss_and_gradient_are_finite_where_labels_are_missing(
@@ -166,7 +191,7 @@ def test_a_member_of_a_population_equals_the_member_alone(
 def test_labels_come_back_from_certain_outputs(kind: Kind, target: NDArray[np.float32]) -> None:
     rows = labelled(target)
     decoded = kind.decode(certain_outputs(kind, target))
-    np.testing.assert_allclose(decoded.values[rows], target[rows], rtol=1e-6)
+    np.testing.assert_allclose(decoded.values[rows], label_of(target, kind)[rows], rtol=1e-5)
     for metric in kind.metrics.values():
         perfect = metric(target[rows], kind.decode(certain_outputs(kind, target)[None, rows]))
         assert perfect == pytest.approx([1.0 if metric.higher_is_better else 0.0], abs=1e-3)
@@ -217,9 +242,12 @@ def test_without_a_labelled_train_row_there_is_no_task(case: Case) -> None:
 
 
 def test_an_unknown_metric_names_the_nearest(case: Case) -> None:
-    spec = replace(case.spec, metric="rmsee" if case.spec.kind == "regression" else "log_los")
+    wrong = {"regression": "rmsee", "summarisation": "rouge3"}.get(case.spec.kind, "log_los")
+    spec = replace(case.spec, metric=wrong)
     kind: Any = catalogue.load("kind", spec.kind)
-    with pytest.raises(DataError, match=r"`tasks.task.metric`.*Did you mean `(log_loss|rmse)`"):
+    with pytest.raises(
+        DataError, match=r"`tasks.task.metric`.*Did you mean `(log_loss|rmse|rouge.)`"
+    ):
         kind.fit("task", "task", spec, table())
 
 

@@ -42,7 +42,7 @@ def assert_equal(ours: Trained, theirs: Trained) -> None:
 
 def test_the_best_epoch_is_given_back_and_evaluated(prepared: Prepared) -> None:
     # A rate that is too high: the valid score goes up and down.
-    one = member(0, lr=0.3, epochs=12, norm="batch", dropout=0.2, schedule="constant")
+    one = member(0, lr=1.0, epochs=12, norm="batch", dropout=0.2, schedule="constant")
     seen = Recorder()
     (trained,) = train([one], prepared, seen)
     scores = [result.score for result in seen.epochs[0]]

@@ -1,0 +1,94 @@
+"""Summaries beside those that need no training: first words, lead, TextRank, oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.prepared import Part, Prepared
+from pipeline.evaluation.bootstrap import interval, row_counts
+from pipeline.tasks.documents import Document, Documents, mean_or_nan, score_text
+from pipeline.tasks.summarisation import Ranked, Summarisation, rows_of_documents
+from pipeline.text.choice import first_words, n_words
+from pipeline.text.labels import label_sentences
+from pipeline.text.ranking import textrank
+from pipeline.text.rouge import ROUGES
+
+MEASURES = (*ROUGES, "copied", "length")
+"""ROUGE F measures; the share of word pairs that the document has; words over the reference's."""
+
+Summaries = Sequence[tuple[Document, str]]
+
+
+def summary_rows(
+    prepared: Prepared, outputs: NDArray[Any], kind: Summarisation, part: str, seed: int
+) -> list[dict[str, Any]]:
+    """Returns how good a model's summaries are beside those made without training.
+
+    `first words` has as many words as the model's summary; `lead` takes the first pieces, and
+    `TextRank` those of the highest rank, under the model's budget; `oracle` knows the reference.
+
+    Args:
+        prepared: The data.
+        outputs: (N, 1) head outputs of the model for the part's rows.
+        kind: The task.
+        part: `valid` or `test`.
+        seed: Of the bootstrap.
+    """
+    rows = prepared.parts[part]
+    target = rows.targets[kind.info.name]
+    inside = ~np.isnan(target).any(axis=1)
+    documents = prepared.documents[kind.info.name]
+    decoded = kind.decode(outputs[None, inside])
+    assert isinstance(decoded, Ranked)
+    chosen = decoded.chosen(target[inside], 0)
+    firsts = np.flatnonzero(inside)[[rows_[0] for _, rows_ in rows_of_documents(target[inside])]]
+    draws = np.concatenate(list(row_counts(len(firsts), _groups(rows, firsts), 1000, seed)))
+    made = {"this model": [(documents[n], documents[n].summary(taken)) for n, taken in chosen]}
+    made |= _untrained(kind, documents, made["this model"])
+    return [_row(name, summaries, draws) for name, summaries in made.items()]
+
+
+def _groups(rows: Part, firsts: NDArray[np.intp]) -> NDArray[np.int64] | None:
+    return None if rows.groups is None else rows.groups[firsts]
+
+
+def _untrained(
+    kind: Summarisation, documents: Documents, ours: Summaries
+) -> dict[str, list[tuple[Document, str]]]:
+    def ranked(scores: Callable[[Document], Any]) -> Iterator[tuple[Document, str]]:
+        near = bool(kind.info.options["near"])
+        for document, _ in ours:
+            chosen = document.choose(scores(document), kind.budget, near)
+            yield document, document.summary(chosen)
+
+    most = int(kind.budget.amount) if kind.budget.unit == "sentences" else None
+    return {
+        "first words": [(one, first_words(one.text, n_words(text))) for one, text in ours],
+        "lead": list(ranked(lambda one: -np.arange(len(one.pieces)))),
+        "TextRank": list(ranked(lambda one: textrank(list(one.pieces)))),
+        "oracle": [
+            (one, one.summary(np.flatnonzero(_oracle(one, most)).tolist())) for one, _ in ours
+        ],
+    }
+
+
+def _oracle(document: Document, most: int | None) -> NDArray[np.bool_]:
+    return label_sentences(document.pieces, document.references, most).chosen
+
+
+def _row(name: str, summaries: Summaries, draws: NDArray[np.float64]) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": name, "n": len(summaries), "intervals": {}}
+    for measure in MEASURES:
+        found = np.array([score_text(measure, text, document) for document, text in summaries])
+        row[measure] = _plain(mean_or_nan(found))
+        if measure in ROUGES:
+            row["intervals"][measure] = list(interval(draws @ found / draws.sum(axis=1)))
+    return row
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else value

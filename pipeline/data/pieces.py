@@ -1,0 +1,221 @@
+"""From documents and references to rows of pieces: a source of its own for each summary.
+
+The rows of that source are split as their documents are, belong to one group a document, and have
+the same text column, so that one encoder reads documents and pieces.
+"""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.data.hashing import digest
+from pipeline.data.references import reference_faults
+from pipeline.data.rows import SourceRows, split_source
+from pipeline.data.values import as_text
+from pipeline.errors import DataError, StudyError
+from pipeline.study.spec import BudgetSpec, SourceSpec, SplitSpec, StudySpec, TaskSpec
+from pipeline.tasks.documents import Document, Documents, split_document
+from pipeline.tasks.summarisation import feature_columns, piece_rows
+from pipeline.text.choice import n_words
+from pipeline.text.labels import label_sentences
+
+_PART, _GROUP, _ID = "piece.part", "piece.document", "piece.id"
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A study whose summaries have sources of their own.
+
+    Attributes:
+        spec: The study, in which a summary's target are the three columns of its labels.
+        frames: All rows of each source, those of pieces among them.
+        documents: Task to its documents.
+        warnings: What was left out, as sentences.
+    """
+
+    spec: StudySpec
+    frames: Mapping[str, pd.DataFrame]
+    documents: Mapping[str, Documents]
+    warnings: tuple[str, ...] = ()
+
+
+def with_pieces(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> Pieces:
+    """Adds a source of pieces for each task that chooses sentences.
+
+    Args:
+        spec: The study.
+        frames: All rows of each source.
+
+    Raises:
+        StudyError: The study names columns that its sources lack.
+        DataError: A task has no document with a reference.
+    """
+    summaries = [name for name, task in spec.tasks.items() if task.kind == "summarisation"]
+    found = Pieces(spec, frames, {})
+    if not summaries:
+        return found
+    faults = reference_faults(spec, {name: list(map(str, frame)) for name, frame in frames.items()})
+    if faults:
+        raise StudyError(faults)
+    for task in summaries:
+        found = _add(found, spec, task)
+    return _without_idle(found, spec)
+
+
+def _add(found: Pieces, spec: StudySpec, name: str) -> Pieces:
+    """Adds the source of one task."""
+    task, origin = spec.tasks[name], spec.source_of(name)
+    rows = split_source(spec, origin, found.frames[origin])
+    documents, kept, notes = _documents(name, task, rows.frame)
+    frame = _frame(name, task, rows, documents, kept)
+    own = _free_name(f"{name[:50]}_pieces", found.frames)
+    share = _mean_share(documents, rows.parts[kept] == "train")
+    target = _label_columns(name)
+    return Pieces(
+        replace(
+            found.spec,
+            sources={**found.spec.sources, own: _source(spec.sources[origin], name)},
+            tasks={
+                **found.spec.tasks,
+                name: replace(task, source=own, target=target, budget=_filled(task.budget, share)),
+            },
+        ),
+        {**found.frames, own: frame},
+        {**found.documents, name: documents},
+        (*found.warnings, *notes),
+    )
+
+
+def _free_name(wanted: str, taken: Container[str]) -> str:
+    return next(name for n in count() if (name := wanted + "_" * n) not in taken)
+
+
+def _source(origin: SourceSpec, task: str) -> SourceSpec:
+    return replace(
+        origin, id=_ID, drop=[], numeric=feature_columns(task), categorical=[], boolean=[],
+        split=SplitSpec(column=_PART, group=_GROUP),
+    )  # fmt: skip
+
+
+def _label_columns(task: str) -> list[str]:
+    return [f"{task}.{name}" for name in ("label", "document", "piece")]
+
+
+def _documents(
+    name: str, task: TaskSpec, frame: pd.DataFrame
+) -> tuple[Documents, list[int], list[str]]:
+    """Splits the documents that have a reference.
+
+    Returns:
+        The documents, the row of each, and what was left out.
+    """
+    assert isinstance(task.text, str)  # a rule of the study file
+    assert isinstance(task.target, str)
+    texts = as_text(frame[task.text])
+    documents: list[Document] = []
+    kept: list[int] = []
+    n_empty = n_missing = n_longer = n_cut = 0
+    for row, (text, cell) in enumerate(zip(texts, frame[task.target], strict=True)):
+        references = references_of(cell)
+        pieces = split_document(text or "", task.unit or "sentence")
+        if not references or not pieces:
+            n_missing += not references
+            n_empty += not pieces
+            continue
+        document = Document(pieces, references)
+        n_longer += document.n_wanted > sum(document.lengths)
+        n_cut += sum(document.lengths) < n_words(text or "")
+        documents.append(document)
+        kept.append(row)
+    if not documents:
+        raise DataError(
+            f"Task `{name}` must have a document in `{task.text}` with a reference in "
+            f"`{task.target}`. Found none in {len(frame)} rows."
+        )
+    counted = {
+        f"have no reference in `{task.target}` and are not summarised": n_missing,
+        f"have no word in `{task.text}` and are not summarised": n_empty,
+        "have a reference that is longer than the document": n_longer,
+        "are so long that only their first pieces are summarised": n_cut,
+    }
+    notes = [f"Task `{name}`: {n} rows {what}." for what, n in counted.items() if n]
+    return Documents(tuple(documents)), kept, notes
+
+
+def references_of(cell: Any) -> tuple[str, ...]:
+    """Returns the references in a cell, a text or a list of them; one without a word is none."""
+    if isinstance(cell, list | tuple | np.ndarray):
+        return tuple(str(text) for text in cell if text is not None and n_words(str(text)))
+    if pd.isna(cell) or not n_words(str(cell)):
+        return ()
+    return (str(cell),)
+
+
+def _frame(
+    name: str, task: TaskSpec, rows: SourceRows, documents: Documents, kept: Sequence[int]
+) -> pd.DataFrame:
+    """Returns the rows of all pieces with their labels, parts, groups and ids."""
+    of_row = rows.frame.iloc[list(kept)]
+    titles = as_text(of_row[task.title]) if task.title is not None else [None] * len(kept)
+    frame = piece_rows(
+        list(documents.documents), [title or "" for title in titles], str(task.text), name
+    )
+    n_pieces = [len(document.pieces) for document in documents.documents]
+    number = np.repeat(np.arange(len(documents)), n_pieces)
+    piece = np.concatenate([np.arange(n) for n in n_pieces])
+    label, document, position = _label_columns(name)
+    frame[label] = np.concatenate([_labels(one) for one in documents.documents])
+    frame[document] = number
+    frame[position] = piece
+    frame[_PART] = rows.parts[kept][number]
+    groups = rows.ids[kept] if rows.groups is None else rows.groups[kept]
+    frame[_GROUP] = groups.astype(str)[number]
+    keys = [
+        digest([row.tobytes(), *(text.encode() for text in one.references)])
+        for row, one in zip(rows.ids[kept], documents.documents, strict=True)
+    ]
+    frame[_ID] = [f"{keys[n]}-{i}" for n, i in zip(number, piece, strict=True)]
+    return frame
+
+
+def _labels(document: Document) -> Any:
+    """Returns what a scorer learns of each piece: membership, or its own overlap."""
+    found = label_sentences(document.pieces, document.references)
+    return found.chosen.astype(np.float64) if found.origin == "membership" else found.value
+
+
+def _mean_share(documents: Documents, train: Any) -> float:
+    """Returns the mean words of references as a share of their documents', over train."""
+    shares = [
+        document.n_wanted / sum(document.lengths)
+        for document, inside in zip(documents.documents, train, strict=True)
+        if inside
+    ]
+    return float(np.clip(np.mean(shares), 1e-3, 1)) if shares else 1.0
+
+
+def _filled(budget: BudgetSpec | None, share: float) -> BudgetSpec:
+    if budget is None or budget.reference:
+        return BudgetSpec(share=share, reference=budget is not None)
+    return budget
+
+
+def _without_idle(found: Pieces, spec: StudySpec) -> Pieces:
+    """Leaves out sources whose documents no other task reads, and columns of references."""
+    used = {found.spec.source_of(task) for task in found.spec.tasks}
+    sources = {}
+    for name, source in found.spec.sources.items():
+        if name not in used:
+            continue
+        references = [
+            str(task.target)
+            for task_name, task in spec.tasks.items()
+            if task.kind == "summarisation" and spec.source_of(task_name) == name
+        ]
+        sources[name] = replace(source, drop=[*source.drop, *references])
+    frames = {name: found.frames[name] for name in sources}
+    return replace(found, spec=replace(found.spec, sources=sources), frames=frames)

@@ -1,0 +1,54 @@
+"""The gradient of each task, and how those of two tasks lie to each other.
+
+One backward pass a task serves all members: the loss of task t summed over members has, in the
+rows of member k, the gradient of that member's loss alone. Strategies that balance gradients and
+the diagnostics of a training are made of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def task_gradients(losses: Tensor, parameters: Sequence[Tensor], keep: bool = False) -> Tensor:
+    """Returns the gradient of each task's loss: (K, T, P).
+
+    Args:
+        losses: (K, T), with their graph.
+        parameters: Tensors (K, ...) that hold P numbers a member.
+        keep: Leave the graph for a later pass.
+    """
+    n_members, n_tasks = losses.shape
+    gradients = losses.new_zeros(n_members, n_tasks, sum(p[0].numel() for p in parameters))
+    for task in range(n_tasks):
+        found = torch.autograd.grad(
+            losses[:, task].sum(), parameters, allow_unused=True,
+            retain_graph=keep or task < n_tasks - 1,
+        )  # fmt: skip
+        at = 0
+        for parameter, gradient in zip(parameters, found, strict=True):
+            size = parameter[0].numel()
+            if gradient is not None:
+                gradients[:, task, at : at + size] = gradient.flatten(1)
+            at += size
+    return gradients
+
+
+def gramian_of(gradients: Tensor) -> Tensor:
+    """Returns the (K, T, T) inner products of (K, T, P) gradients."""
+    return torch.bmm(gradients, gradients.mT)
+
+
+def cosines_of(gramian: Tensor) -> Tensor:
+    """Returns the (K, T, T) cosines of the tasks' gradients; NaN where one of them is 0."""
+    norms = norms_of(gramian)
+    cosines: Tensor = gramian / (norms.unsqueeze(1) * norms.unsqueeze(2))
+    return cosines.masked_fill(~cosines.isfinite(), float("nan")).clamp(-1, 1)
+
+
+def norms_of(gramian: Tensor) -> Tensor:
+    """Returns the (K, T) lengths of the tasks' gradients."""
+    return gramian.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
