@@ -15,7 +15,7 @@ from pipeline.data.columns import (
     text_columns,
     type_columns,
 )
-from pipeline.data.encoding import Encoder
+from pipeline.data.encoding import Encoded, Encoder
 from pipeline.data.fitting import fit_encoder
 from pipeline.data.hashing import digest, json_bytes, row_hashes, sha256
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
@@ -24,7 +24,7 @@ from pipeline.data.rows import SourceRows, all_parts, group_numbers, join_inputs
 from pipeline.data.screening import copy_warnings, counting_columns, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
 from pipeline.data.text_encoding import Progress, refuse_bytes
-from pipeline.data.text_fitting import fit_texts, text_notes
+from pipeline.data.text_fitting import encoder_settings, fit_texts, text_notes
 from pipeline.errors import DataError, StudyError
 from pipeline.study.spec import StudySpec
 from pipeline.tasks.base import TaskInfo
@@ -43,7 +43,7 @@ def settings(spec: StudySpec) -> dict[str, Any]:
         {**asdict(task), "name": name, "class_weights": repr(task.class_weights)}
         for name, task in spec.tasks.items()
     ]
-    texts = {"encoder": asdict(spec.model.encoder)} if text_columns(spec) else {}
+    texts = {"encoder": encoder_settings(spec.model.encoder)} if text_columns(spec) else {}
     return {
         "format": FORMAT_VERSION,
         "seed": spec.seed,
@@ -94,7 +94,8 @@ def build_prepared(
     encoder, more = fit_encoder(inputs[train], types, text)
     if texts:
         more += text_notes(inputs, texts, all_parts(rows))
-    parts = _cut_parts(rows, encoder, inputs, targets, progress)
+    encoded = encoder.encode_all(inputs, progress)
+    parts = _cut_parts(rows, encoded, targets)
     data_digest = _data_digest(parts, tasks)
     return Prepared(
         parts=parts,
@@ -106,7 +107,7 @@ def build_prepared(
             n_rows={name: len(part) for name, part in parts.items()},
             duplicates=counts,
             dropped=n_dropped,
-            warnings=tuple(warnings + more),
+            warnings=(*warnings, *more, *encoded.notes),
             sources=sources,
         ),
     )
@@ -203,12 +204,9 @@ def _fit_labels(
 
 def _cut_parts(
     rows: Mapping[str, SourceRows],
-    encoder: Encoder,
-    inputs: pd.DataFrame,
+    encoded: Encoded,
     targets: Mapping[str, NDArray[np.float32]],
-    progress: Progress | None,
 ) -> dict[str, Part]:
-    found = encoder.encode_all(inputs, progress)
     ids = np.concatenate([found.ids for found in rows.values()])
     groups = group_numbers(rows)
     whole = all_parts(rows)
@@ -216,12 +214,12 @@ def _cut_parts(
     for part in PARTS:
         inside = np.flatnonzero(whole == part)
         parts[part] = Part(
-            found.numeric[inside],
-            found.codes[inside],
+            encoded.numeric[inside],
+            encoded.codes[inside],
             {name: target[inside] for name, target in targets.items()},
             ids[inside],
             None if groups is None else groups[inside],
-            {name: ragged.take(inside) for name, ragged in found.texts.items()},
+            {name: ragged.take(inside) for name, ragged in encoded.texts.items()},
         )
     return parts
 

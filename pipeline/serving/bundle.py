@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 _REQUIRED = ("mlflow", "numpy", "pandas", "torch")
-_REQUIRED_FOR_TEXTS = ("scipy",)
+_REQUIRED_FOR = {"tfidf": ("scipy",), "pretrained": ("scipy", "transformers", "tokenizers")}
+
 _ENTRY_FILE = "served.py"
 _ENTRY = '''"""What MLflow runs to answer; the code beside it is all that it needs."""
 
@@ -85,29 +86,35 @@ def bundle(
                 code_paths=[str(package)],
                 signature=_signature(predictor),
                 input_example=example[list(predictor.columns)] if example is not None else None,
-                pip_requirements=requirements(texts=predictor.encoder.text is not None),
+                pip_requirements=requirements(text_parts(predictor)),
             )
         _forget_this_machine(model, saved)
         yield saved
 
 
-def requirements(texts: bool = False) -> list[str]:
+def text_parts(predictor: Predictor) -> list[str]:
+    """Returns the names of the encoders that read a model's texts."""
+    text = predictor.encoder.text
+    return [] if text is None else [part.name for part in text.parts]
+
+
+def requirements(encoders: Iterable[str] = ()) -> list[str]:
     """Returns what a process that loads a model needs, as installed here.
 
     Without the local part of a version, such as torch's `+cpu`, which no index serves.
 
     Args:
-        texts: Whether the model reads texts.
+        encoders: Names of the encoders that read its texts.
     """
-    names = (*_REQUIRED, *(_REQUIRED_FOR_TEXTS if texts else ()))
+    more = (name for encoder in encoders for name in _REQUIRED_FOR[encoder])
+    names = dict.fromkeys((*_REQUIRED, *more))
     return [f"{name}=={version(name).partition('+')[0]}" for name in names]
 
 
 def _write_code(predictor: Predictor, folder: Path) -> Path:
     methods = {("kind", task.kind) for task in predictor.tasks}
     methods.add(("sharing", predictor.architecture.sharing))
-    if predictor.encoder.text is not None:
-        methods |= {("encoder", part.name) for part in predictor.encoder.text.parts}
+    methods |= {("encoder", name) for name in text_parts(predictor)}
     name, texts = package_files(sorted(methods))
     for path, text in texts.items():
         file = folder / name / path

@@ -92,6 +92,11 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             "weights of words and pieces of words, reduced to a dense vector",
             options=("width",),
         ),
+        "pretrained": Entry(
+            "pipeline.data.sentence_vectors:SentenceVectors",
+            "a frozen Hugging Face encoder, mean pooled",
+            options=("path", "max_tokens"),
+        ),
     },
     "sharing": {
         "shared_bottom": Entry(
