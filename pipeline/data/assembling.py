@@ -18,13 +18,15 @@ from pipeline.data.columns import (
 from pipeline.data.encoding import Encoded, Encoder
 from pipeline.data.fitting import fit_encoder
 from pipeline.data.hashing import digest, json_bytes, row_hashes, sha256
+from pipeline.data.leaks import leak_share
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
 from pipeline.data.references import reference_faults, target_columns
 from pipeline.data.rows import SourceRows, all_parts, group_numbers, join_inputs, split_source
 from pipeline.data.screening import copy_warnings, counting_columns, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
-from pipeline.data.text_encoding import Progress, refuse_bytes
+from pipeline.data.text_encoding import Progress, documents, refuse_bytes
 from pipeline.data.text_fitting import encoder_settings, fit_texts, text_notes
+from pipeline.data.values import as_text
 from pipeline.errors import DataError, StudyError
 from pipeline.study.spec import StudySpec
 from pipeline.tasks.base import TaskInfo
@@ -89,6 +91,7 @@ def build_prepared(
     warnings += _screen(spec, rows, list(types))
     rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs[[*types, *texts]])
     tasks, targets = _fit_labels(spec, rows)  # wrong labels are told before long work
+    _refuse_leaks(spec, rows)
     train = all_parts(rows) == "train"
     text = fit_texts(inputs[train], texts, spec.model.encoder, progress) if texts else None
     encoder, more = fit_encoder(inputs[train], types, text)
@@ -168,6 +171,25 @@ def _screen(spec: StudySpec, rows: Mapping[str, SourceRows], inputs: list[str]) 
                    for task in spec.tasks if spec.source_of(task) == name}  # fmt: skip
         warnings += copy_warnings(found.frame[found.parts == "train"], own, targets)
     return warnings
+
+
+def _refuse_leaks(spec: StudySpec, rows: Mapping[str, SourceRows]) -> None:
+    """Raises a `DataError` where the texts of a source hold the target of one of its tasks."""
+    for task, declared in spec.tasks.items():
+        source = spec.source_of(task)
+        columns = spec.sources[source].text_columns
+        if not columns or declared.kind == "regression":
+            continue
+        train = rows[source].frame[rows[source].parts == "train"]
+        for target in target_columns(spec, task):
+            share = leak_share(documents(train, columns), as_text(train[target]).tolist())
+            if share:
+                raise DataError(
+                    f"The text of source `{source}` must not hold `{target}`, the target of task "
+                    f"`{task}`. Found it in {share:.0%} of the train rows: a model would read its "
+                    "own answer. Take that part out of the text, or name other columns under "
+                    "`text`."
+                )
 
 
 def _drop_duplicates(

@@ -214,6 +214,9 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         "none": Entry("pipeline.driver.pruners:Never", "every trial runs to its end"),
     },
     "builtin": {
+        "docstrings": Entry(
+            "pipeline.data.docstrings:read", "documentation of the installed scientific packages"
+        ),
         "multidigits": Entry(
             "pipeline.data.multidigits:read", "two overlapping digits and their sum"
         ),
