@@ -146,7 +146,7 @@ def _problems(kind: Kind, target: Array) -> list[Problem]:
     number = kind.number(target)
     if number is not None:
         return [Problem(number, np.ones(len(target)), is_number=True)]
-    weights = kind.info.options["class_weights"]
+    weights = kind.info.options.get("class_weights")
     codes = target.astype(np.int64)
     if codes.ndim == 1:
         weight = np.ones(len(codes)) if weights is None else np.array(weights)[codes]

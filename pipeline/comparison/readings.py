@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pipeline.driver.records import StudyFolder, read_json, write_json
+from pipeline.driver.json_files import read_json, write_json
+from pipeline.driver.records import StudyFolder
 from pipeline.evaluation.evaluate import Evaluation
 
 

@@ -26,7 +26,8 @@ from pipeline.comparison.baselines import (
 )
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import one_thread
-from pipeline.driver.records import StudyFolder, TrialRecord, read_json, write_json
+from pipeline.driver.json_files import read_json, write_json
+from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.trials import make_member
 from pipeline.errors import TrainingError
 from pipeline.serving.predictor import Predictor

@@ -19,6 +19,7 @@ from pipeline.data.encoding import Encoded, Encoder
 from pipeline.data.fitting import fit_encoder
 from pipeline.data.hashing import digest, json_bytes, row_hashes, sha256
 from pipeline.data.leaks import leak_share
+from pipeline.data.pieces import with_pieces
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
 from pipeline.data.references import reference_faults, target_columns
 from pipeline.data.rows import SourceRows, all_parts, group_numbers, join_inputs, split_source
@@ -80,6 +81,8 @@ def build_prepared(
     for name, frame in frames.items():  # before the split, so that an error names the row
         for column in spec.sources[name].text_columns:
             refuse_bytes(frame[column])
+    pieces = with_pieces(spec, frames)
+    spec, frames = pieces.spec, pieces.frames
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
     names, texts = input_columns(spec, frames), text_columns(spec)
     inputs = join_inputs(spec, rows, names)
@@ -110,9 +113,10 @@ def build_prepared(
             n_rows={name: len(part) for name, part in parts.items()},
             duplicates=counts,
             dropped=n_dropped,
-            warnings=(*warnings, *more, *encoded.notes),
+            warnings=(*pieces.warnings, *warnings, *more, *encoded.notes),
             sources=sources,
         ),
+        documents=pieces.documents,
     )
 
 
@@ -126,6 +130,8 @@ def part_inputs(spec: StudySpec, frames: Mapping[str, pd.DataFrame], part: str) 
         frames: All rows of each source, as for `build_prepared`.
         part: `train`, `valid` or `test`.
     """
+    pieces = with_pieces(spec, frames)
+    spec, frames = pieces.spec, pieces.frames
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
     names = input_columns(spec, frames)
     inputs = join_inputs(spec, rows, names)
@@ -167,8 +173,11 @@ def _screen(spec: StudySpec, rows: Mapping[str, SourceRows], inputs: list[str]) 
             "unless its value is known when predicting."
             for column in counting_columns(found.frame, own)
         ]
-        targets = {task: target_columns(spec, task)
-                   for task in spec.tasks if spec.source_of(task) == name}  # fmt: skip
+        targets = {
+            task: target_columns(spec, task)
+            for task, declared in spec.tasks.items()
+            if spec.source_of(task) == name and declared.kind != "summarisation"
+        }
         warnings += copy_warnings(found.frame[found.parts == "train"], own, targets)
     return warnings
 

@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.hashing import digest
-from pipeline.data.references import reference_faults
 from pipeline.data.rows import SourceRows, split_source
 from pipeline.data.values import as_text
-from pipeline.errors import DataError, StudyError
+from pipeline.errors import DataError
 from pipeline.study.spec import BudgetSpec, SourceSpec, SplitSpec, StudySpec, TaskSpec
 from pipeline.tasks.documents import Document, Documents, split_document
 from pipeline.tasks.summarisation import feature_columns, piece_rows
@@ -47,20 +46,16 @@ def with_pieces(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> Pieces:
     """Adds a source of pieces for each task that chooses sentences.
 
     Args:
-        spec: The study.
+        spec: The study, whose columns its sources have.
         frames: All rows of each source.
 
     Raises:
-        StudyError: The study names columns that its sources lack.
         DataError: A task has no document with a reference.
     """
     summaries = [name for name, task in spec.tasks.items() if task.kind == "summarisation"]
     found = Pieces(spec, frames, {})
     if not summaries:
         return found
-    faults = reference_faults(spec, {name: list(map(str, frame)) for name, frame in frames.items()})
-    if faults:
-        raise StudyError(faults)
     for task in summaries:
         found = _add(found, spec, task)
     return _without_idle(found, spec)

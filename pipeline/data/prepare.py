@@ -12,7 +12,6 @@ from pipeline.data.assembling import build_prepared, part_inputs, settings
 from pipeline.data.cache import look_up, open_prepared, remember, write_prepared
 from pipeline.data.hashing import digest, frame_digest, json_bytes
 from pipeline.data.locating import content_digest
-from pipeline.data.pieces import with_pieces
 from pipeline.data.prepared import Prepared
 from pipeline.data.sources import Source, find_source
 from pipeline.data.text_encoding import Progress
@@ -89,8 +88,7 @@ def read_part(
         DataError: A source cannot be read any more.
     """
     sources = find_sources(spec, folder, data_dir, tables or {})
-    pieces = with_pieces(spec, {source.name: source.read() for source in sources})
-    return part_inputs(pieces.spec, pieces.frames, part)
+    return part_inputs(spec, {source.name: source.read() for source in sources}, part)
 
 
 def find_sources(
@@ -134,7 +132,4 @@ def _build(spec: StudySpec, sources: list[Source], progress: Progress | None) ->
             "sha256": content_digest(source.files) if source.files else frame_digest(frame),
             "columns": [str(column) for column in frame.columns],
         }
-    pieces = with_pieces(spec, frames)
-    built = build_prepared(pieces.spec, pieces.frames, found, progress)
-    report = replace(built.report, warnings=(*pieces.warnings, *built.report.warnings))
-    return replace(built, documents=pieces.documents, report=report)
+    return build_prepared(spec, frames, found, progress)

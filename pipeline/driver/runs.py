@@ -39,6 +39,7 @@ def open_parent(study: Study, prepared: Prepared, folder: StudyFolder, tracker: 
             **{path: str(found) for path, found in study.ranges.items()},
             "search.sampler": spec.search.sampler,
             "search.pruner": spec.search.pruner,
+            "search.order": spec.search.order,
             "seed": spec.seed,
         },
         resume_run_id=record.get("run_id"),
@@ -107,8 +108,12 @@ class TrialRuns:
     def start(self, members: Sequence[Member], params: Mapping[int, Params]) -> None:
         """Opens a run for each member, given its values by number."""
         starts = [self._start(member, params[member.number]) for member in members]
-        self._run_ids = self._tracker.start_trials(starts)
-        self._history = {member.number: [] for member in members}
+        self._run_ids |= self._tracker.start_trials(starts)
+        self._history |= {member.number: [] for member in members}
+
+    def discard(self, members: Sequence[Member]) -> None:
+        """Deletes the runs of members that start again."""
+        self._tracker.discard([self._run_ids.pop(member.number) for member in members])
 
     def epochs(self, results: Sequence[EpochResult]) -> None:
         """Notes what members did in an epoch."""
@@ -126,8 +131,12 @@ class TrialRuns:
         trained: Sequence[Trained],
         params: Mapping[int, Params],
     ) -> list[TrialRecord]:
-        """Returns the records of members that have ended; the row's own tasks count."""
-        ended_ms = now_ms()
+        """Returns the records of members that have ended; the row's own tasks count.
+
+        They end later than those before them, whatever the machine's clock does: the time tells
+        the order in which trials ended.
+        """
+        ended_ms = max([now_ms(), *(trial.ended_ms + 1 for trial in self._folder.trials())])
         records = []
         for member, result in zip(members, trained, strict=True):
             record = make_record(
@@ -145,6 +154,9 @@ class TrialRuns:
         """Ends runs; those of the study's own trials add to the parent's best-so-far curves."""
         for trial in trials:
             self._tracker.finish(trial.run_id, end_of(trial))
+        ended = {trial.run_id for trial in trials}
+        for number in [number for number, run_id in self._run_ids.items() if run_id in ended]:
+            del self._run_ids[number], self._history[number]
         if self._row.is_tuned and self._trial is None:
             self._follow_best([trial for trial in trials if not trial.replicate])
 
@@ -168,17 +180,18 @@ class TrialRuns:
         return self._start_of(member, record.params, record.label, tag)
 
     def _follow_best(self, trials: Sequence[TrialRecord]) -> None:
-        """Adds a point for each trial: the best trial up to its number."""
+        """Adds a point for each trial, at the number of trials that ended before it: the best."""
         numbers = {trial.number for trial in trials}
         best: list[TrialRecord] = []
-        for trial in self._folder.trials():
+        ended = sorted(self._folder.trials(), key=lambda trial: (trial.ended_ms, trial.number))
+        for step, trial in enumerate(ended):
             best = best_trials([*best, trial], 1)
             if not best or trial.number not in numbers:
                 continue
             assert best[0].evaluation is not None  # it is complete
             scores = {f"best/{task}": score for task, score in best[0].evaluation.scores.items()}
             metrics = {"best/score": best[0].score or 0.0, **scores}
-            self._tracker.study_progress(trial.number, metrics, trial.ended_ms)
+            self._tracker.study_progress(step, metrics, trial.ended_ms)
 
     def interrupt(self, reason: str) -> None:
         """Ends the runs of members that were training; they run again on resume."""

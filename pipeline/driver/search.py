@@ -1,4 +1,4 @@
-"""The search: ask a cohort, train it, keep its outcome, tell it; again until done.
+"""The search: its record, its parts and its end; trials are run by one of the orders.
 
 Then the best trials are retrained as finalists. How nothing is lost or doubled when a kill
 interrupts, `searched` says. MLflow follows on its own thread, and may be behind when a driver is
@@ -9,18 +9,20 @@ with its first time, so that what is there already stays.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import Backend
-from pipeline.driver.cohort import CohortRun
 from pipeline.driver.finalists import train_finalists
+from pipeline.driver.fixed import FixedOrder
+from pipeline.driver.free import FreeOrder
 from pipeline.driver.interrupts import Interrupts
 from pipeline.driver.launch import Phases, SearchOptions, SearchResult, make_backend, make_pruner
 from pipeline.driver.observers import Observer
-from pipeline.driver.records import Cohort, StudyFolder, TrialRecord
+from pipeline.driver.order import Means, Order
+from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.driver.rows import tuned_row
 from pipeline.driver.runs import open_parent
@@ -30,10 +32,11 @@ from pipeline.errors import Interrupted
 from pipeline.study.loading import Study
 from pipeline.tracking.records import State
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.members import EpochResult
 
 Describe = Callable[[Sequence[TrialRecord], str], tuple[pd.DataFrame, str]]
 """From the finished trials and the search's state to the parent run's table and description."""
+
+ORDERS: Mapping[str, type[Order]] = {"fixed": FixedOrder, "free": FreeOrder}
 
 
 class Search:
@@ -103,8 +106,9 @@ class Search:
             for observer in self.observers:
                 observer.search_started(self.options.n_trials, self.folder.trials())
             started = time.perf_counter()
-            self._search(backend, interrupts, started)
+            self._order(backend, interrupts).search()
             seconds = time.perf_counter() - started
+            self.phases.seconds["wait"] = backend.waited_seconds
             with self.phases.of("finalists"):
                 self._train_finalists(backend, interrupts)
             with self.phases.of("models"):
@@ -127,39 +131,13 @@ class Search:
             self.folder.set_journal_aside()
         check_resume(self.study.spec.name, self.folder.record()["settings"], settings)
 
-    def _search(self, backend: Backend, interrupts: Interrupts, started: float) -> None:
-        timeout = self.options.timeout_seconds
-        while (cohort := self._row.next_cohort(self.options.n_trials)) is not None:
-            if interrupts.requested:
-                raise Interrupted("The search was stopped between two cohorts.")
-            if timeout is not None and time.perf_counter() - started > timeout:
-                return
-            self._run_cohort(cohort, backend, interrupts)
-
-    def _run_cohort(self, cohort: Cohort, backend: Backend, interrupts: Interrupts) -> None:
-        trials = self.folder.outcome(cohort)
-        if trials is None:
-            trials = self._train_cohort(cohort, backend, interrupts)
-        with self.phases.of("tell"):
-            self._row.tell(trials)
-        for observer in self.observers:
-            observer.trials_done(trials)
-
-    def _train_cohort(
-        self, cohort: Cohort, backend: Backend, interrupts: Interrupts
-    ) -> list[TrialRecord]:
-        with self.phases.of("ask"):
-            asked = self._row.ask(cohort)
-        for observer in self.observers:
-            observer.cohort_started(cohort)
-        run = CohortRun(
-            backend, asked.members, self._population, self._pruner, self._row.told(),
-            self._epochs_done, lambda: interrupts.requested,
+    def _order(self, backend: Backend, interrupts: Interrupts) -> Order:
+        spec = self.study.spec.search
+        means = Means(
+            spec, self.options, self._row, self.observers, self.phases, backend, self._pruner,
+            self._population, lambda: interrupts.requested,
         )  # fmt: skip
-        with self.phases.of("train"):
-            trained = run.run(once_started=lambda: self._row.start_runs(asked))
-        with self.phases.of("track"):
-            return self._row.keep(asked, trained)
+        return ORDERS[spec.order](means)
 
     def _train_finalists(self, backend: Backend, interrupts: Interrupts) -> None:
         """Retrains the best trials that were not retrained before."""
@@ -167,11 +145,6 @@ class Search:
             self.study, self.prepared, self.tracker, [(self._row.row, self.folder)],
             backend, self._population, lambda: interrupts.requested,
         )  # fmt: skip
-
-    def _epochs_done(self, results: Sequence[EpochResult]) -> None:
-        self._row.runs.epochs(results)
-        for observer in self.observers:
-            observer.epochs_done(results)
 
     def _finish(self, state: State) -> None:
         with self.phases.of("track"):

@@ -1,13 +1,13 @@
-"""One row while it is searched: asks a cohort, keeps its outcome, tells it.
+"""One row while it is searched: asks trials, keeps how they ended, tells it.
 
-What a kill can interrupt is ordered so that nothing is lost or doubled: a cohort is noted before
-its first trial is asked; its models and its outcome are on disk before the journal is told.
+What a kill can interrupt is ordered so that nothing is lost or doubled: trials are noted before
+the first of them is asked; their models and outcomes are on disk before the journal is told.
 Whatever was not reached runs again on resume.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.data.prepared import Prepared
@@ -101,16 +101,24 @@ class SearchedRow:
     def ask(self, cohort: Cohort) -> AskedCohort:
         """Notes a cohort, and asks for its trials in number order."""
         self.folder.begin(cohort)
+        params = self.ask_trials(cohort.numbers)
+        return AskedCohort(cohort, params, self.members(params))
+
+    def ask_trials(self, numbers: Iterable[int]) -> dict[int, Params]:
+        """Asks for trials that were noted, or adopts those that an earlier driver asked."""
+        params = {}
         with self.journal.together():
-            params = {}
-            for number in cohort.numbers:
+            for number in numbers:
                 first = self.row.centre(self._study) if number == 0 else None
                 params[number] = self.journal.ask(number, first).params
-        members = [
-            self.row.member(self._study, self._prepared, number, params[number])
-            for number in cohort.numbers
+        return params
+
+    def members(self, params: Mapping[int, Params]) -> list[Member]:
+        """Returns the members that train trials, given each one's values by number."""
+        return [
+            self.row.member(self._study, self._prepared, number, found)
+            for number, found in params.items()
         ]
-        return AskedCohort(cohort, params, members)
 
     def told(self) -> Curves:
         """Returns the curves of the trials of earlier cohorts."""
@@ -122,15 +130,33 @@ class SearchedRow:
 
     def keep(self, asked: AskedCohort, trained: Sequence[Trained]) -> list[TrialRecord]:
         """Keeps how a cohort ended: models, then the outcome; its runs end."""
-        records = self.runs.records(asked.members, trained, asked.params)
-        self.models.keep(asked.members, trained, records)
-        self.folder.save_outcome(asked.cohort, records)
+        return self._keep(
+            asked.members, trained, asked.params,
+            lambda records: self.folder.save_outcome(asked.cohort, records),
+        )  # fmt: skip
+
+    def keep_each(
+        self, members: Sequence[Member], trained: Sequence[Trained], params: Mapping[int, Params]
+    ) -> list[TrialRecord]:
+        """Keeps how trials ended that end one by one."""
+        return self._keep(members, trained, params, self.folder.append_outcomes)
+
+    def _keep(
+        self,
+        members: Sequence[Member],
+        trained: Sequence[Trained],
+        params: Mapping[int, Params],
+        save: Callable[[list[TrialRecord]], None],
+    ) -> list[TrialRecord]:
+        records = self.runs.records(members, trained, params)
+        self.models.keep(members, trained, records)
+        save(records)
         self.models.drop()
         self.runs.end(records)
         return records
 
     def tell(self, trials: Sequence[TrialRecord]) -> None:
-        """Tells the row's Optuna study how a cohort ended."""
+        """Tells the row's Optuna study how trials ended."""
         with self.journal.together():
             for trial in trials:
                 self.journal.tell(trial.number, trial.state, trial.score, trial.best_epoch)

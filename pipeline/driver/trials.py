@@ -12,14 +12,18 @@ from pipeline.driver.records import EpochRecord, TrialRecord
 from pipeline.driver.resume import flat_settings
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.serving.predictor import Predictor
-from pipeline.study.catalogue import entry, load
+from pipeline.study.catalogue import entry, load, read_params
 from pipeline.study.loading import Study
 from pipeline.study.seeds import derive_seed
 from pipeline.study.spec import Params, WeightsSpec
 from pipeline.tasks.base import TaskInfo
 from pipeline.tracking.records import TrialEnd, TrialStart, metric_name
+from pipeline.training.diagnostics import Gradients
 from pipeline.training.members import EpochResult, Member, Trained, architecture_of, read_settings
 from pipeline.training.weighting import task_weights
+
+MOST_PAIRS = 15
+"""Pairs of tasks, those of six, of which each has a metric of its own."""
 
 
 def initial_seed(study: Study, number: int) -> int:
@@ -82,7 +86,7 @@ def start_of(
     return TrialStart(
         number=member.number,
         name=name,
-        params={**resolved, **params, **weight_params(member, prepared)},
+        params={**resolved, **read_params(params), **weight_params(member, prepared)},
         seed=member.seed,
         row=row,
     )
@@ -111,7 +115,10 @@ def weights_of(member: Member, prepared: Prepared) -> dict[str, float]:
 def epoch_metrics(
     result: EpochResult, prepared: Prepared, tasks: Collection[str]
 ) -> dict[str, float]:
-    """Returns what is tracked of an epoch: train losses, moving weights, valid metrics, score.
+    """Returns what is tracked of an epoch.
+
+    Train losses, weights that move, what a look at the gradients showed, primary valid metrics,
+    the score.
 
     Args:
         result: What a member did.
@@ -125,9 +132,32 @@ def epoch_metrics(
         for task in prepared.tasks
         if task.name in result.valid and task.name in tasks
     }
-    weights = {metric_name("weight", task): v for task, v in result.weights.items()}
+    weights = {metric_name("weight", task): value
+               for task, value in result.weights.items() if task in tasks}  # fmt: skip
+    gradients = {} if result.gradients is None else gradient_metrics(result.gradients)
     score = {"score": result.score} if result.score == result.score else {}
-    return {**losses, **weights, **valid, **score}
+    return {**losses, **weights, **gradients, **valid, **score}
+
+
+def gradient_metrics(gradients: Gradients) -> dict[str, float]:
+    """Returns what is tracked of a look at the gradients.
+
+    The length of each task's gradient, the share of pairs that conflict, and the cosine of each
+    pair; of more than `MOST_PAIRS` pairs each task's mean cosine with the others, so that the
+    metrics of a run grow with the tasks and not with their pairs.
+    """
+    found = {metric_name("gradient", task, "norm"): n for task, n in gradients.norms.items()}
+    if not gradients.cosines:
+        return found
+    found["gradient/conflicting"] = gradients.conflicting
+    if len(gradients.cosines) > MOST_PAIRS:
+        tasks = list(gradients.norms)
+        means = {metric_name("gradient", t, "cosine"): gradients.mean_cosine(t) for t in tasks}
+        return found | {name: mean for name, mean in means.items() if mean == mean}
+    return found | {
+        metric_name("gradient", "cosine", f"{first}-{second}"): cosine
+        for (first, second), cosine in gradients.cosines.items()
+    }
 
 
 def epoch_record(
@@ -178,6 +208,8 @@ def make_record(
         ended_ms=ended_ms,
         tasks=trained.tasks,
         history=tuple(history),
+        first_epoch=trained.first_epoch,
+        cosines=trained.cosines,
     )
 
 

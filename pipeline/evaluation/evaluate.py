@@ -92,7 +92,7 @@ def evaluate_members(
         # Unlike indexing, `compress` keeps each member's rows together in memory, so that a
         # member's sums are the same to the last bit whatever the number of members.
         decoded, finite = _decode(kind, np.compress(rows, outputs[task], axis=1))
-        wanted = [kind.primary] if primary_only else list(kind.metrics.values())
+        wanted = [kind.primary] if primary_only else list(kind.measured.values())
         values[task] = {
             metric.name: np.where(finite, metric(target, decoded), np.nan) for metric in wanted
         }

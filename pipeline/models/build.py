@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from pipeline.models.heads import LinearHeads, make_heads
 from pipeline.models.layers import Embedding, MemberLayer, dropout
-from pipeline.models.sharing import SHARED, Sharing
+from pipeline.models.sharing import SHARED
+from pipeline.models.stock import as_sharing
 from pipeline.models.trunk import Rates
 from pipeline.study.catalogue import load
 
@@ -72,7 +73,7 @@ class MultiTaskModel(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.n_members = n_members
-        sharing: type[Sharing] = load("sharing", architecture.sharing)
+        sharing = as_sharing(load("sharing", architecture.sharing))
         n_tables = len(architecture.heads) if sharing.own_inputs else 1
         self.embedding = (
             Embedding(n_members, architecture.n_codes, architecture.embedding, dtype, n_tables)

@@ -18,4 +18,5 @@ def mixed(shares: Tensor, experts: Tensor) -> Tensor:
     """
     if experts.dim() == 4:
         return torch.einsum("ktbg,kgbw->ktbw", shares, experts)
-    return torch.einsum("ktbg,ktgbw->ktbw", shares, experts)
+    # A task has few experts of its own: too little work for as many products as rows.
+    return (shares.movedim(-1, 2).unsqueeze(-1) * experts).sum(2)

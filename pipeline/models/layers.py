@@ -18,7 +18,10 @@ class Noise(Protocol):
     """Where dropout gets its uniform numbers from: shared by all members of a population."""
 
     def uniform(self, site: str, shape: tuple[int, ...]) -> Tensor:
-        """Returns numbers in [0, 1) from the stream that belongs to `site`."""
+        """Returns numbers from the stream that belongs to `site`, on the population's device.
+
+        They lie in [0, 1 - 2**-23]: the next one would round to 2 when 1 is added in float32.
+        """
 
 
 class MemberLayer(nn.Module):
@@ -110,7 +113,7 @@ class Embedding(MemberLayer):
         rows = codes.to(torch.int64) + self.offsets
         if rows.dim() == 2:
             return self.table[:, rows].flatten(2)
-        members = torch.arange(len(rows)).reshape(-1, 1, 1)
+        members = torch.arange(len(rows), device=rows.device).reshape(-1, 1, 1)
         return self.table[members, rows].flatten(2)
 
 
@@ -186,7 +189,7 @@ def dropout(x: Tensor, chance: Tensor | None, noise: Noise, site: str) -> Tensor
     """
     if chance is None:
         return x
-    return x * _scaled_mask(_uniform(x, noise, site), _kept(chance, x))
+    return x * _scaled_mask(noise.uniform(site, tuple(x.shape[1:])), _kept(chance, x))
 
 
 FUSED_NUMBERS = 2**17
@@ -195,7 +198,7 @@ FUSED_NUMBERS = 2**17
 
 def relu_dropout(x: Tensor, chance: Tensor, noise: Noise, site: str) -> Tensor:
     """Returns `dropout(relu(x), ...)`, bit by bit, in fewer passes over memory; see `dropout`."""
-    uniform, kept = _uniform(x, noise, site), _kept(chance, x)
+    uniform, kept = noise.uniform(site, tuple(x.shape[1:])), _kept(chance, x)
     if x.numel() < FUSED_NUMBERS:
         return x.relu() * _scaled_mask(uniform, kept)
     result: Tensor = _ReluDropout.apply(x, uniform, kept)  # type: ignore[no-untyped-call]
@@ -227,12 +230,6 @@ def _lead(n_members: int, n_groups: int | None) -> tuple[int, ...]:
 def _kept(chance: Tensor, x: Tensor) -> Tensor:
     """Returns the chance to be kept, with as many axes as what it is applied to."""
     return 1 - chance.reshape(-1, *(1,) * (x.dim() - 1))
-
-
-def _uniform(x: Tensor, noise: Noise, site: str) -> Tensor:
-    """Returns (..., B, F) numbers that stay below 2 with a chance to be kept, at most 1, added."""
-    uniform = noise.uniform(site, tuple(x.shape[1:])).to(x.device, x.dtype)
-    return uniform.clamp_max(1 - 2**-23)
 
 
 def _mask(uniform: Tensor, kept: Tensor) -> Tensor:

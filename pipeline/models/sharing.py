@@ -30,6 +30,9 @@ class Sharing(nn.Module, ABC):
         dtype: Of the parameters.
     """
 
+    member_first = True
+    """Told from a stock module, which has no such attribute."""
+
     width: int
     """What each head reads is this wide; set by the constructor."""
 

@@ -51,7 +51,7 @@ def search(
     Args:
         study: The study.
         n_trials: Finished trials at the end; by default what the file says.
-        timeout_seconds: After this no further cohort starts.
+        timeout_seconds: After this no further cohort starts, in the free order no further trial.
         n_workers: Local processes; by default one a core. It changes no parameter.
         fresh: Archive what an earlier launch left and start again.
         store: Where to record.
@@ -73,8 +73,8 @@ def search(
     make_sampler(study.spec.search.sampler, study.spec.seed, study.ranges)
     session = open_session(study, store, tables, tracking_uri)
     say(f"Study {session.name}: {len(study.ranges)} ranges are searched.")
-    for warning in session.prepared.report.warnings:
-        say(f"Note: {warning}")
+    for note in (*study.notes, *session.prepared.report.warnings):
+        say(f"Note: {note}")
     options = SearchOptions(
         n_trials or study.spec.search.trials, timeout_seconds, n_workers or default_workers(study)
     )

@@ -29,7 +29,7 @@ from pipeline.tracking.records import State
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_tracker import StudyTracker
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.loop import Answer, train
+from pipeline.training.loop import Stops, train
 from pipeline.training.members import EpochResult, Stop
 
 Say = Callable[[str], None]
@@ -245,12 +245,12 @@ def _train_again(session: Session, record: TrialRecord, row: RowPlan, name: str)
         session.study, session.prepared, record.number, record.params, record.replicate
     )
 
-    def as_far(results: list[EpochResult]) -> Answer:
+    def as_far(results: list[EpochResult]) -> Stops:
         ended = results[0].epoch >= record.epochs
         return {record.number: Stop("complete", record.reason)} if ended else {}
 
     with one_thread():
-        trained = train([member], session.prepared, as_far)[0]
+        trained = train([member], session.prepared, as_far, record.first_epoch)[0]
     if trained.state != "complete":
         raise TrainingError(f"{name} ended as {trained.state}: {trained.reason}.")
     return make_predictor(member, trained, session.prepared)

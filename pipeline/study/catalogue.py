@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from pipeline.errors import Fault, StudyError, near_miss
+from pipeline.study.own import import_own, is_own
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,10 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         "hyperband": Entry(
             "pipeline.driver.pruners:Hyperband", "brackets of successive halving"
         ),
+        "halving": Entry(
+            "pipeline.driver.pruners:Halving",
+            "successive halving in one bracket; asynchronous in the free order",
+        ),
         "none": Entry("pipeline.driver.pruners:Never", "every trial runs to its end"),
     },
     "builtin": {
@@ -229,12 +234,39 @@ def names(role: str) -> tuple[str, ...]:
     return tuple(CATALOGUE[role])
 
 
+_CHOOSERS = {"model": "sharing", "weights": "strategy", "train": "optimizer"}
+"""Section to the key, and role, whose name decides which others are read."""
+
+
+def read_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of a trial without those that its own methods do not read.
+
+    Where a strategy, say, is searched beside the weights that only one of them reads, a trial of
+    another has values of these weights that mean nothing.
+
+    Args:
+        params: Values by dotted path.
+    """
+    unread = set()
+    for section, role in _CHOOSERS.items():
+        chosen = params.get(f"{section}.{role}")
+        if chosen is not None:
+            every = {option for found in CATALOGUE[role].values() for option in found.options}
+            unread |= {f"{section}.{option}" for option in every - {*entry(role, chosen).options}}
+    return {
+        path: value for path, value in params.items() if ".".join(path.split(".")[:2]) not in unread
+    }
+
+
 def entry(role: str, name: str) -> Entry:
-    """Returns the entry of a name.
+    """Returns the entry of a name; of `module:Name`, one of the user's own code.
 
     Raises:
         StudyError: The role has no such name; the message gives the nearest.
     """
+    if is_own(name):
+        metrics = tuple(import_own(name).metrics) if role == "kind" else ()
+        return Entry(name, "your own code", ("options",), metrics)
     found = CATALOGUE[role].get(name)
     if found is None:
         raise StudyError([Fault(role, "is unknown", name, near_miss(name, names(role)))])
@@ -243,5 +275,7 @@ def entry(role: str, name: str) -> Entry:
 
 def load(role: str, name: str) -> Any:
     """Imports and returns the class or function that a name stands for."""
+    if is_own(name):
+        return import_own(name)
     module, _, attribute = entry(role, name).target.partition(":")
     return getattr(import_module(module), attribute)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.errors import Fault, near_miss
 from pipeline.study.catalogue import CATALOGUE, names
+from pipeline.study.own import CONTRACTS, is_own
 from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import SplitSpec, StudySpec, TaskSpec
 from pipeline.study.text_rules import text_faults
@@ -67,6 +68,8 @@ def _task_faults(
         elif task.source is not None and sources and task.source not in sources:
             hint = near_miss(task.source, sources)
             yield Fault(f"{key}.source", "is not a source of the study", task.source, hint)
+        if is_own(task.kind):
+            continue  # see `own_rules`
         if task.kind not in names("kind"):
             hint = near_miss(task.kind, names("kind"))
             yield Fault(f"{key}.kind", "is unknown", task.kind, hint)
@@ -76,7 +79,7 @@ def _task_faults(
 
 def _kind_faults(key: str, task: TaskSpec, given: Mapping[str, Any]) -> Iterable[Fault]:
     kind = CATALOGUE["kind"][task.kind]
-    if task.metric is not None and task.metric not in kind.metrics:
+    if task.metric is not None and task.metric not in kind.metrics and not is_own(task.metric):
         hint = near_miss(task.metric, kind.metrics)
         yield Fault(f"{key}.metric", f"is not a metric of `{task.kind}`", task.metric, hint)
     options = {option for other in CATALOGUE["kind"].values() for option in other.options}
@@ -154,7 +157,7 @@ def _name_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
         ("pruner", "search"),
     ):
         for key, name in _possible(spec, tree, section, role):
-            if name not in names(role):
+            if name not in names(role) and not (role in CONTRACTS and is_own(str(name))):
                 yield Fault(key, "is unknown", str(name), near_miss(str(name), names(role)))
                 continue
             entry = CATALOGUE[role][name]

@@ -2,55 +2,18 @@
 
 The sections are frozen dataclasses that pydantic validates. Here every value is a value: where the
 file has a range, the section holds the range's centre (see `loading`), or, inside a trial, the
-value that the trial chose (`Study.at`). `Searchable` marks the keys where a range may stand.
+value that the trial chose (`Study.at`). `SEARCHABLE` marks the keys where a range may stand.
 """
 
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
 from pipeline.study.encoder import EncoderSpec
-
-
-class _Searchable:
-    """Marks a key that may hold a range in place of a value."""
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema), RANGE_SCHEMA]}
-
-
-RANGE_SCHEMA: JsonSchemaValue = {
-    "description": "A range that the study searches.",
-    "oneOf": [
-        {
-            "type": "object",
-            "properties": {
-                "low": {"type": "number"},
-                "high": {"type": "number"},
-                "log": {"type": "boolean", "default": False},
-                "step": {"type": "number", "exclusiveMinimum": 0},
-            },
-            "required": ["low", "high"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {"choices": {"type": "array", "minItems": 1}},
-            "required": ["choices"],
-            "additionalProperties": False,
-        },
-    ],
-}
-
-
-SEARCHABLE = _Searchable()
+from pipeline.study.searchable import SEARCHABLE
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -61,6 +24,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Label = bool | int | float | str
+Options = dict[str, Annotated[Any, SEARCHABLE]]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -104,10 +68,7 @@ class SourceSpec:
         numeric: Columns to read as numbers, whatever they look like.
         categorical: Columns to read as categories, whatever they look like.
         boolean: Columns to read as yes and no, whatever they look like.
-        text: Column of texts, or columns that are read one after the other as one document. Where
-            it is given, the source's other columns are inputs only if `numeric`, `categorical` or
-            `boolean` lists them: beside a text stand ids, titles and answers more often than
-            inputs.
+        text: Column, or columns read as one document; others beside it are read only if listed.
         split: Overrides the study's split for this source.
     """
 
@@ -126,9 +87,7 @@ class SourceSpec:
     @property
     def text_columns(self) -> tuple[str, ...]:
         """Columns of `text`."""
-        if self.text is None:
-            return ()
-        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
+        return tuple([self.text] if isinstance(self.text, str) else self.text or ())
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -154,10 +113,11 @@ class TaskSpec:
     """One target to learn.
 
     Attributes:
-        kind: What the target is; a catalogue name.
+        kind: What the target is; a catalogue name, or `module:Name` of your own code.
         target: Column of the labels; several 0/1 columns for `multilabel`.
         source: The task's source; implied where the study has one.
-        metric: Primary metric; the kind's first where it is not given.
+        metric: Primary metric; the kind's first where it is not given. It may be `module:Name`
+            of your own code.
         per: Column of which each value makes a task of its own.
         positive: The label of a binary task that counts as 1; the rarer one where not given.
         separator: What stands between the labels of a one-column multilabel target.
@@ -173,6 +133,7 @@ class TaskSpec:
         unit: What is chosen: `sentence` by default, or `clause` (parts between commas), which
             suits titles.
         budget: How much is chosen; by default the mean share that references have on train.
+        options: What a kind of your own reads, by names of its own choice.
     """
 
     kind: str
@@ -191,6 +152,7 @@ class TaskSpec:
     mode: Literal["extractive"] | None = None
     unit: Literal["sentence", "clause"] | None = None
     budget: BudgetSpec | None = None
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -199,7 +161,7 @@ class ModelSpec:
 
     Attributes:
         encoder: How texts become inputs.
-        sharing: How tasks share; a catalogue name.
+        sharing: How tasks share; a catalogue name, or `module:Name` of your own code.
         layers: Width of each layer of the trunk.
         activation: Non-linearity after each layer.
         norm: Normalisation before each non-linearity.
@@ -219,6 +181,7 @@ class ModelSpec:
             sharing is equally deep. Two, the least that is not `cgc`.
         stitch: Of `cross_stitch`, what a task reads of its own activation at the start; the other
             tasks share the rest. 0.9, the paper's best; 1 starts as `separate`.
+        options: What a sharing of your own reads, by names of its own choice.
     """
 
     encoder: EncoderSpec = field(default_factory=EncoderSpec)
@@ -238,6 +201,7 @@ class ModelSpec:
     shared_experts: Annotated[Count, SEARCHABLE] = 2
     levels: Annotated[Count, SEARCHABLE] = 2
     stitch: Annotated[float, Field(ge=0, le=1), SEARCHABLE] = 0.9
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -308,6 +272,9 @@ class TrainSpec:
         batch_size: Rows a step; `gd` takes all.
         patience: Epochs without a better valid score before a member stops; null for never. The
             best epoch's parameters are kept either way.
+        diagnostics: Look now and then at the gradients of the tasks: their lengths, and the
+            cosine of each pair. On by default, since looks are so rare that they cost at most 3 %
+            of the training; a short training of many tasks has none.
     """
 
     optimizer: Annotated[str, SEARCHABLE] = "adamw"
@@ -324,6 +291,7 @@ class TrainSpec:
     epochs: Annotated[Count, SEARCHABLE] = 30
     batch_size: Annotated[Count, SEARCHABLE] = 256
     patience: Annotated[Count | None, SEARCHABLE] = 5
+    diagnostics: bool = True
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -351,8 +319,11 @@ class SearchSpec:
         sampler: Any of Optuna's samplers, such as `tpe`, `random`, `cmaes`, `GPSampler`.
         pruner: A catalogue name.
         keep: Best trials whose models are kept.
-        cohort: Consecutive trials asked together: larger fills more hardware, smaller lets the
-            sampler see more before it answers.
+        order: `fixed` asks cohort after cohort: parameters depend on neither time nor hardware.
+            `free` gives a row that a trial leaves to the next one at once, quicker where many end
+            early (`pruner: halving`); but repeating a study gives other trials.
+        cohort: Consecutive trials asked together (free order: that train at once): larger fills
+            more hardware, smaller lets the sampler see more before it answers.
         finalists: Retraining of the best trials over fresh seeds and replicates: the configuration
             with the best mean valid score is chosen, its seed with the median valid score is
             shipped. Null ships the best trial itself, and leaves verdicts unclear.
@@ -367,6 +338,7 @@ class SearchSpec:
     sampler: str = "tpe"
     pruner: str = "median"
     keep: Annotated[int, Field(ge=1, le=100)] = 3
+    order: Literal["fixed", "free"] = "fixed"
     cohort: Count = 16
     finalists: FinalistsSpec | None = field(default_factory=FinalistsSpec)
     population: Count | Literal["auto"] = "auto"

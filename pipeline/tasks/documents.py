@@ -69,9 +69,17 @@ class Document:
 
     def choose(self, scores: Sequence[float] | NDArray[Any], budget: Budget,
                near: bool) -> tuple[int, ...]:  # fmt: skip
-        """Chooses pieces by their scores, under a budget or near the length of the references."""
-        if near and self.references:
-            return tuple(choose_near(scores, self.lengths, self.n_wanted))
+        """Chooses pieces by their scores, under a budget, or near a length.
+
+        Args:
+            scores: One a piece.
+            budget: The most that fits.
+            near: Choose about as many words as the references have instead; without references,
+                about the budget's share.
+        """
+        if near:
+            n_wanted = self.n_wanted if self.references else budget.amount * sum(self.lengths)
+            return tuple(choose_near(scores, self.lengths, round(n_wanted)))
         return tuple(choose(scores, self.lengths, budget))
 
     def summary(self, chosen: Sequence[int]) -> str:

@@ -115,6 +115,7 @@ class Summarisation(Kind):
         self._documents = documents
         ((unit, amount),) = info.options["budget"].items()
         self.budget = Budget(unit, amount)
+        self.near = bool(info.options["near"])
 
     @classmethod
     def fit(cls, name: str, declared: str, spec: TaskSpec, train: pd.DataFrame) -> TaskInfo:
@@ -187,8 +188,7 @@ class Summarisation(Kind):
     def decode(self, outputs: NDArray[Any]) -> Decoded:
         """Answers how much each piece belongs into the summary, between 0 and 1."""
         scores = sigmoid(outputs[..., 0].astype(np.float64))
-        near = bool(self.info.options["near"])
-        return Ranked(scores, None, self._documents, self.budget, near)
+        return Ranked(scores, None, self._documents, self.budget, self.near)
 
     def documents_of(self, frame: pd.DataFrame) -> list[Document]:
         """Splits the documents of raw rows; a missing one has no pieces."""
@@ -215,7 +215,7 @@ class Summarisation(Kind):
         low = 0
         for row, document in enumerate(documents):
             high = low + len(document.pieces)
-            chosen = document.choose(outputs[low:high, 0], self.budget, near=False)
+            chosen = document.choose(outputs[low:high, 0], self.budget, self.near)
             summaries[row] = document.summary(chosen)
             low = high
         return {self.info.name: summaries}

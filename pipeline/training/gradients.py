@@ -7,10 +7,12 @@ the diagnostics of a training are made of these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from pipeline.training.state import FlatState
 
 
 def task_gradients(losses: Tensor, parameters: Sequence[Tensor], keep: bool = False) -> Tensor:
@@ -35,6 +37,37 @@ def task_gradients(losses: Tensor, parameters: Sequence[Tensor], keep: bool = Fa
                 gradients[:, task, at : at + size] = gradient.flatten(1)
             at += size
     return gradients
+
+
+def shared_gramian(
+    state: FlatState,
+    losses_of: Callable[[Tensor], Tensor],
+    numeric: Tensor,
+    codes: Tensor,
+) -> Tensor:
+    """Returns the Gramian of the tasks' gradients with respect to what they share, on one batch.
+
+    Without dropout and augmentation, by the running statistics; leaves everything as it was.
+    Holds K * T * (shared parameters) numbers for a moment.
+
+    Args:
+        state: The members' network.
+        losses_of: From all heads' (K, W, B) outputs to (K, T) losses.
+        numeric: (B, D).
+        codes: (B, C).
+
+    Returns:
+        (K, T, T).
+    """
+    tensors, shared = state.sharing_tensors
+    model, was_training = state.model, state.model.training
+    model.eval()
+    losses = losses_of(model.decide(model.encode(numeric, codes)))
+    model.train(was_training)
+    if not tensors:
+        return losses.new_zeros(*losses.shape, losses.shape[1])
+    gradients = task_gradients(losses, tensors)
+    return gramian_of(gradients if bool(shared.all()) else gradients[:, :, shared])
 
 
 def gramian_of(gradients: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class TaskLosses:
             alike = (complete, targets[position].shape[1:], position if key is None else (key,))
             members.setdefault(alike, []).append(position)
         widths = [kind.width for kind in kinds]
-        columns = torch.split(torch.arange(sum(widths)), widths)
+        columns = torch.split(torch.arange(sum(widths), device=targets[0].device), widths)
         self._groups = [
             _Group(
                 kinds[tasks[0]],
@@ -60,7 +60,8 @@ class TaskLosses:
         self.complete = all(group.complete for group in self._groups)
         order = [task for group in self._groups for task in group.tasks]
         back = [order.index(task) for task in range(len(kinds))]
-        self._back = None if order == list(range(len(kinds))) else torch.tensor(back)
+        in_order = order == list(range(len(kinds)))
+        self._back = None if in_order else torch.tensor(back, device=targets[0].device)
 
     def __call__(
         self,

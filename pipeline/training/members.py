@@ -11,8 +11,10 @@ from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.models.build import Architecture
 from pipeline.study.catalogue import entry, names
+from pipeline.study.own import is_own, is_stock
 from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec, WeightsSpec
 from pipeline.tasks.base import Kind, TaskInfo
+from pipeline.training.diagnostics import Gradients
 
 State = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
@@ -57,6 +59,7 @@ class EpochResult:
         last: The member ended by itself (epochs or patience used up, or diverged).
         weights: Mean weight of each task over the epoch's steps that trained it, where the
             strategy moves weights; else empty.
+        gradients: How the tasks' gradients lie to each other; None where nobody looked.
     """
 
     number: int
@@ -66,6 +69,7 @@ class EpochResult:
     score: float
     last: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
+    gradients: Gradients | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,10 @@ class Trained:
         parameters: Name to array, without the member axis; empty unless complete.
         tasks: The tasks as this member decodes them (tuned thresholds).
         n_parameters: Numbers in `parameters`, counted whether or not they are kept.
-        seconds: From the start of its population to its end.
+        seconds: From its start to its end.
+        first_epoch: Epoch of its population in which it began, from 1: decides the batch order
+            and the noise of its epochs.
+        cosines: Task to later task to the mean cosine of their gradients; empty without looks.
     """
 
     number: int
@@ -105,6 +112,8 @@ class Trained:
     tasks: tuple[TaskInfo, ...]
     n_parameters: int
     seconds: float
+    first_epoch: int = 1
+    cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def architecture_of(member: Member, prepared: Prepared) -> Architecture:
@@ -126,13 +135,16 @@ def architecture_of(member: Member, prepared: Prepared) -> Architecture:
 
 def sharing_options(model: ModelSpec) -> dict[str, Any]:
     """Returns the keys of the section that only its way of sharing reads, such as `experts`."""
+    if is_own(model.sharing):
+        return dict(model.options)
     return {option: getattr(model, option) for option in entry("sharing", model.sharing).options}
 
 
 def read_settings(model: ModelSpec) -> dict[str, Any]:
     """Returns the section without the keys that only other ways of sharing read."""
     entries = [entry("sharing", name) for name in names("sharing")]
-    unread = {option for other in entries for option in other.options} - {*sharing_options(model)}
+    options = {option for other in entries for option in other.options} | {"options"}
+    unread = options - {*entry("sharing", model.sharing).options}
     return {key: value for key, value in asdict(model).items() if key not in unread}
 
 
@@ -145,14 +157,13 @@ def structure_of(member: Member) -> tuple[Any, ...]:
     """Returns what members must have in common to train as one population."""
     model, train = member.model, member.train
     tasks = tuple(
-        (name, task.loss, task.delta, str(task.class_weights))
+        (name, task.loss, task.delta, str(task.class_weights), str(task.options))
         for name, task in member.tasks.items()
     )
     return (
-        member.stream, model.sharing, tuple(sharing_options(model).items()), tuple(model.layers),
+        member.stream, model.sharing, str(sharing_options(model)), tuple(model.layers),
         tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
-        train.schedule, train.epochs, train.batch_size, tasks,
-        member.weighting.strategy,
+        train.schedule, train.epochs, train.batch_size, tasks, member.weighting.strategy,
     )  # fmt: skip
 
 
@@ -167,7 +178,9 @@ def arrays_of(members: Sequence[Member], most: int) -> list[list[Member]]:
         groups.setdefault(structure_of(member), []).append(member)
     arrays = []
     for group in groups.values():
-        n_arrays = -(-len(group) // most)
+        # A stock module gains nothing from company: its members keep no worker waiting.
+        size = 1 if is_stock(group[0].model.sharing) else most
+        n_arrays = -(-len(group) // size)
         bounds = [len(group) * index // n_arrays for index in range(n_arrays + 1)]
         arrays += [group[low:high] for low, high in pairwise(bounds)]
     return arrays

@@ -30,13 +30,15 @@ class Rates:
     clip: Tensor
 
     @classmethod
-    def of(cls, specs: list[TrainSpec], dtype: torch.dtype) -> Rates:
+    def of(
+        cls, specs: list[TrainSpec], dtype: torch.dtype, device: torch.device | None = None
+    ) -> Rates:
         """Stacks the members' settings; no clipping is a clip at infinity."""
 
         def column(name: str) -> Tensor:
             values = [getattr(spec, name) for spec in specs]
             numbers = [float("inf") if value is None else float(value) for value in values]
-            return torch.tensor(numbers, dtype=dtype).unsqueeze(1)
+            return torch.tensor(numbers, dtype=dtype, device=device).unsqueeze(1)
 
         return cls(*(column(field.name) for field in fields(cls)))
 
@@ -76,6 +78,7 @@ class Optimizer(ABC):
         n_parameters: P.
         n_segments: Parts of the parameters that may rest: the trunk and each head.
         dtype: Of the parameters.
+        device: Where they are.
     """
 
     state_names: tuple[str, ...] = ()
@@ -84,11 +87,17 @@ class Optimizer(ABC):
     full_batch = False
 
     def __init__(
-        self, n_members: int, n_parameters: int, n_segments: int, dtype: torch.dtype
+        self,
+        n_members: int,
+        n_parameters: int,
+        n_segments: int,
+        dtype: torch.dtype,
+        device: torch.device | None = None,
     ) -> None:
         for name in self.state_names:
-            setattr(self, name, torch.zeros(n_members, n_parameters, dtype=dtype))
-        self.steps = torch.zeros(n_members, n_segments, dtype=dtype)
+            zeros = torch.zeros(n_members, n_parameters, dtype=dtype, device=device)
+            setattr(self, name, zeros)
+        self.steps = torch.zeros(n_members, n_segments, dtype=dtype, device=device)
         self._even = True  # all segments of a member have moved equally often
 
     def _states(self) -> Iterator[tuple[str, Tensor]]:

@@ -23,6 +23,8 @@ from pipeline.training.augmentation import (
     perturb,
 )
 from pipeline.training.backward import WeightSums, balanced_gradient, weighted_gradient
+from pipeline.training.devices import CPU
+from pipeline.training.gradients import shared_gramian
 from pipeline.training.losses import TaskLosses
 from pipeline.training.members import Member, architecture_of, kinds_of, structure_of
 from pipeline.training.optimizers import Optimizer, Rates
@@ -47,33 +49,38 @@ class Population:
         members: Of one structure.
         prepared: The data.
         dtype: Of parameters and inputs; float64 in tests against torch.optim.
+        device: Where they train. Initial parameters and noise are the same everywhere.
 
     Raises:
         TrainingError: The members do not share one structure.
     """
 
     def __init__(
-        self, members: Sequence[Member], prepared: Prepared, dtype: torch.dtype = torch.float32
+        self,
+        members: Sequence[Member],
+        prepared: Prepared,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device = CPU,
     ) -> None:
         first = members[0]
-        self._dtype = dtype
+        self._dtype, self._device = dtype, device
         self._structure = structure_of(first)
         self._check(members)
         self.members = list(members)
         self.kinds = kinds_of(first, prepared)
         self.state = FlatState(
-            architecture_of(first, prepared), [member.seed for member in members], dtype
+            architecture_of(first, prepared), [member.seed for member in members], dtype, device
         )
         train = prepared.parts["train"]
-        targets = [torch.from_numpy(train.targets[kind.info.name]) for kind in self.kinds]
+        targets = [torch.from_numpy(train.targets[k.info.name]).to(device) for k in self.kinds]
         self._losses = TaskLosses(self.kinds, targets)
-        self.rows = Rows(train, self._losses.targets, dtype)
-        self.streams = Streams(first.stream)
+        self.rows = Rows(train, self._losses.targets, dtype, device)
+        self.streams = Streams(first.stream, dtype, device)
         self._n_numbers = len(prepared.encoder.numeric)
         self._segments, self._owners = self.state.segments()
         optimizer = load("optimizer", first.train.optimizer)
         self.optimizer: Optimizer = optimizer(
-            len(members), self.state.n_parameters, len(self._owners), dtype
+            len(members), self.state.n_parameters, len(self._owners), dtype, device
         )
         self.batch_size = (
             self.rows.n_rows
@@ -89,7 +96,7 @@ class Population:
             [member.weighting for member in members], self.weights, self.streams
         )
         self._weighed = WeightSums(self.weights)
-        self.epochs = torch.zeros(len(members), dtype=torch.int64)
+        self.epochs = torch.zeros(len(members), dtype=torch.int64, device=device)
         self.first_losses = torch.full_like(self.weights, float("nan"))
         self._fresh = True  # some member has not trained its first batch
 
@@ -99,24 +106,28 @@ class Population:
 
     def _set_rates(self) -> None:
         """Stacks what each member has of its own."""
-        dtype = self._dtype
+        dtype, device = self._dtype, self._device
         specs = [member.train for member in self.members]
         models = [member.model for member in self.members]
-        self.rates = Rates.of(specs, dtype)
-        self.weights = stack_weights([member.weights for member in self.members], dtype)
+        self.rates = Rates.of(specs, dtype, device)
+        self.weights = stack_weights([m.weights for m in self.members], dtype, device)
         self._all_weighted = bool((self.weights > 0).all())
-        self.augmentation = Augmentation.of([spec.augment for spec in specs], dtype)
+        self.augmentation = Augmentation.of([spec.augment for spec in specs], dtype, device)
         smoothing = [spec.label_smoothing for spec in specs]
-        self.smoothing = _column(smoothing, dtype) if any(smoothing) else None
-        self._warmup = _column([spec.warmup_epochs for spec in specs], dtype) * (
-            self.steps_per_epoch
-        )
+        self.smoothing = self._column(smoothing) if any(smoothing) else None
+        self._warmup = self._column([spec.warmup_epochs for spec in specs]) * (self.steps_per_epoch)
         self._dropout = DropoutRates(
             self.streams,
-            inputs=_chance([model.dropout_input for model in models], dtype),
-            trunk=_chance([model.dropout for model in models], dtype),
-            head=_chance([model.dropout_head for model in models], dtype),
+            inputs=self._chance([model.dropout_input for model in models]),
+            trunk=self._chance([model.dropout for model in models]),
+            head=self._chance([model.dropout_head for model in models]),
         )
+
+    def _column(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(list(values), dtype=self._dtype, device=self._device).unsqueeze(1)
+
+    def _chance(self, values: Sequence[float]) -> Tensor | None:
+        return self._column(values).unsqueeze(2) if any(values) else None
 
     @property
     def model(self) -> MultiTaskModel:
@@ -179,6 +190,18 @@ class Population:
         """Returns the (K, T) mean weights of the last epoch's steps; None where none move."""
         return self._weighed.mean() if self.weighting.moves else None
 
+    def gramian(self) -> Tensor:
+        """Looks at the gradients of the tasks on one batch of train rows, the epoch's own.
+
+        Returns:
+            (K, T, T) inner products of the gradients with respect to what tasks share.
+        """
+        rows = self.streams.permutation("diagnostics", self.rows.n_rows)[: self.batch_size]
+        numeric, codes, targets = next(self.rows.batches(rows, self.batch_size))
+        return shared_gramian(
+            self.state, lambda out: self._losses(out, targets, None, None)[0], numeric, codes
+        )
+
     def steps_of_epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None, int]]:
         """Trains an epoch batch by batch; see `train_epoch`, which counts it.
 
@@ -189,7 +212,7 @@ class Population:
         self.model.train()
         self.streams.start(epoch)
         order = (
-            torch.arange(self.rows.n_rows)
+            torch.arange(self.rows.n_rows, device=self._device)
             if self.optimizer.full_batch
             else self.streams.permutation("order", self.rows.n_rows)
         )
@@ -200,9 +223,9 @@ class Population:
 
     def _lr(self) -> Tensor:
         """Returns the (steps, K, 1) learning rates of an epoch, by each member's own progress."""
-        step = torch.arange(self.steps_per_epoch, dtype=self._dtype).reshape(-1, 1, 1)
-        done = (self.epochs * self.steps_per_epoch).to(self._dtype).unsqueeze(1)
-        rising, progress = progress_after_warmup(done + step, self._n_steps, self._warmup)
+        step = torch.arange(self.steps_per_epoch, device=self._device).reshape(-1, 1, 1)
+        done = (self.epochs * self.steps_per_epoch).unsqueeze(1) + step
+        rising, progress = progress_after_warmup(done.to(self._dtype), self._n_steps, self._warmup)
         lr: Tensor = self.rates.lr * rising * self._schedule(progress)
         return lr
 
@@ -281,11 +304,3 @@ class Population:
         any_task = active.any(1)
         columns = [any_task if owner is None else active[:, owner] for owner in self._owners]
         return torch.stack(columns, dim=1)
-
-
-def _column(values: Sequence[float], dtype: torch.dtype) -> Tensor:
-    return torch.tensor(list(values), dtype=dtype).unsqueeze(1)
-
-
-def _chance(values: Sequence[float], dtype: torch.dtype) -> Tensor | None:
-    return torch.tensor(list(values), dtype=dtype).reshape(-1, 1, 1) if any(values) else None

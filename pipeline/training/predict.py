@@ -21,13 +21,13 @@ def predict_part(model: MultiTaskModel, part: Part) -> dict[str, NDArray[np.floa
     was_training = model.training
     model.eval()
     chunks: list[dict[str, NDArray[np.float32]]] = []
-    dtype = next(model.parameters()).dtype
+    first = next(model.parameters())
     size = chunk_rows(model)
     with torch.inference_mode():
         for low in range(0, max(len(part), 1), size):
-            numeric = torch.from_numpy(part.numeric[low : low + size]).to(dtype)
-            codes = torch.from_numpy(part.codes[low : low + size])
-            chunks.append({t: o.numpy() for t, o in model(numeric, codes).items()})
+            numeric = torch.from_numpy(part.numeric[low : low + size]).to(first)
+            codes = torch.from_numpy(part.codes[low : low + size]).to(first.device)
+            chunks.append({t: o.cpu().numpy() for t, o in model(numeric, codes).items()})
     model.train(was_training)
     return {task: np.concatenate([chunk[task] for chunk in chunks], axis=1) for task in chunks[0]}
 

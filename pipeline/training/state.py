@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.models.build import Architecture, build, initialise, member_tensors
 from pipeline.models.sharing import SHARED
+from pipeline.training.devices import CPU
 
 
 class FlatState:
@@ -24,14 +25,21 @@ class FlatState:
         architecture: Of the members.
         seeds: Of each member's initial parameters.
         dtype: Of the parameters.
+        device: Where they are; they are drawn on the CPU, so that every device starts alike.
     """
 
     def __init__(
-        self, architecture: Architecture, seeds: Sequence[int], dtype: torch.dtype = torch.float32
+        self,
+        architecture: Architecture,
+        seeds: Sequence[int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device = CPU,
     ) -> None:
         self.architecture = architecture
+        self.device = device
         self.model = build(architecture, len(seeds), dtype)
         initialise(self.model, list(seeds))
+        self.model.to(device)
         tensors = dict(member_tensors(self.model))
         self._shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
         # Looked up once: walking the modules costs more than a small step.
@@ -62,7 +70,9 @@ class FlatState:
             for name in self._names
         ]
         found, segments = torch.unique(torch.cat(owners), return_inverse=True)
-        return segments, [None if owner == SHARED else owner for owner in found.tolist()]
+        return segments.to(self.device), [
+            None if owner == SHARED else owner for owner in found.tolist()
+        ]
 
     @property
     def tensors(self) -> list[nn.Parameter]:
@@ -74,7 +84,15 @@ class FlatState:
         """Which columns belong to what tasks share: (P,) bool."""
         segments, owners = self.segments()
         common = [segment for segment, owner in enumerate(owners) if owner is None]
-        return torch.isin(segments, torch.tensor(common, dtype=segments.dtype))
+        return torch.isin(segments, segments.new_tensor(common))
+
+    @property
+    def sharing_tensors(self) -> tuple[list[nn.Parameter], Tensor]:
+        """The parameters of which tasks share something, and which of their columns they share."""
+        parts = torch.split(self.shared, [own[0].numel() for own in self._own])
+        found = [(own, part) for own, part in zip(self._own, parts, strict=True) if part.any()]
+        columns = [part for _, part in found]
+        return [own for own, _ in found], torch.cat(columns) if columns else self.shared[:0]
 
     def collect_gradient(self) -> Tensor:
         """Copies the model's gradients into one (K, P) tensor and frees them."""
@@ -112,7 +130,7 @@ class FlatState:
 
     def add(self, seeds: Sequence[int]) -> None:
         """Takes members on, each with the initial parameters of its own seed."""
-        fresh = FlatState(self.architecture, seeds, self.parameters.dtype)
+        fresh = FlatState(self.architecture, seeds, self.parameters.dtype, self.device)
         statistics = [torch.cat([self._buffer(name), fresh._buffer(name)]) for name in self._extra]
         self.parameters = torch.cat([self.parameters, fresh.parameters])
         self._rebind(statistics)
@@ -133,7 +151,7 @@ class FlatState:
 
     def named(self, row: Tensor) -> dict[str, NDArray[Any]]:
         """Returns one member's row of a snapshot as named arrays."""
-        arrays, at = {}, 0
+        row, arrays, at = row.cpu(), {}, 0
         for name in (*self._names, *self._extra):
             size = int(np.prod(self._shapes[name]))
             arrays[name] = row[at : at + size].reshape(self._shapes[name]).numpy().copy()

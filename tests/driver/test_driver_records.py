@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.prepared import Prepared
+from pipeline.driver.json_files import JsonLines, read_json, write_json
 from pipeline.driver.records import (
     Cohort,
     EpochRecord,
     StudyFolder,
     TrialRecord,
     best_trials,
-    read_json,
-    write_json,
 )
 from pipeline.driver.trials import end_of, make_predictor, make_record
 from pipeline.study.loading import Study
@@ -186,3 +185,33 @@ def test_the_best_trials_are_the_complete_ones_with_the_highest_scores(
             assert trial.score <= worst
             assert all(t.number < trial.number for t in best if t.score == trial.score)
     assert [t.score for t in best] == sorted((t.score for t in best), reverse=True)
+
+
+def test_outcomes_come_one_by_one_and_a_torn_line_counts_for_nothing(
+    folder: StudyFolder, records: list[TrialRecord]
+) -> None:
+    second, first = records[1], records[0]
+    folder.save_record({"settings": {}, "cohorts": []})
+    folder.extend(2)
+    folder.extend(4)
+    folder.append_outcomes([replace(second, number=2)])
+    reader = StudyFolder(folder.path.parent, folder.name)
+    assert reader.trials() == [replace(second, number=2)]
+    file = folder.path / "trials.jsonl"
+    whole = file.read_bytes()
+    file.write_bytes(whole + whole[: len(whole) // 2])  # killed within the next line
+    again = StudyFolder(folder.path.parent, folder.name)
+    assert again.trials() == reader.trials() == [replace(second, number=2)]
+    assert again.unfinished() == [0, 1, 3]
+    again.append_outcomes([first])
+    assert reader.trials() == again.trials() == [first, replace(second, number=2)]
+    assert StudyFolder(folder.path.parent, folder.name).trials() == again.trials()
+    assert file.read_bytes().count(b"\n") == 2
+
+
+def test_lines_are_read_once(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path / "deep" / "lines.jsonl")
+    assert lines.fresh() == []
+    lines.append([{"n": 1}, {"n": 2}])
+    assert lines.fresh() == [{"n": 1}, {"n": 2}]
+    assert lines.fresh() == []

@@ -111,7 +111,15 @@ def test_a_second_look_changes_nothing_but_the_weights(prepared: Prepared) -> No
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("shape", [{}, {"head_layers": [5]}])
+def test_where_nothing_is_shared_balancing_is_the_sum(prepared: Prepared) -> None:
+    found = []
+    for name in ("balance:mgda", "equal"):
+        members = [member(k, strategy=name, sharing="separate", dropout=0.2) for k in range(2)]
+        found.append(trained(members, prepared)[0].state.parameters)
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [{}, {"head_layers": [5]}, {"sharing": "mmoe"}])
 def test_balancing_moves_what_tasks_share_by_the_weighted_gradients(
     complete: Prepared, shape: dict[str, object]
 ) -> None:

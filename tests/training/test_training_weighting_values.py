@@ -191,6 +191,7 @@ AGGREGATORS = {
     "upgrad": aggregation.UPGrad, "mgda": aggregation.MGDA, "pcgrad": aggregation.PCGrad,
     "imtl_g": aggregation.IMTLG, "aligned": aggregation.AlignedMTL,
     "dualproj": aggregation.DualProj,
+    "cagrad": lambda: aggregation.CAGrad(c=0.4),
     "fairgrad": lambda: aggregation.FairGrad(alpha=2.0),
 }  # fmt: skip
 

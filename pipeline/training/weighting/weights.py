@@ -33,6 +33,8 @@ def alone_weights(n_tasks: int, task: int) -> tuple[float, ...]:
     return tuple(float(index == task) for index in range(n_tasks))
 
 
-def stack_weights(weights: Sequence[Sequence[float]], dtype: torch.dtype) -> Tensor:
+def stack_weights(
+    weights: Sequence[Sequence[float]], dtype: torch.dtype, device: torch.device | None = None
+) -> Tensor:
     """Returns the members' weights as (K, T)."""
-    return torch.tensor(list(map(list, weights)), dtype=dtype)
+    return torch.tensor(list(map(list, weights)), dtype=dtype, device=device)
