@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "studies").glob("*.md"))]
-NEEDS_NO_FILE = {"quickstart"}
+NEEDS_NO_FILE = {"quickstart", "docstrings"}
 
 
 def blocks(text: str, language: str) -> list[str]:

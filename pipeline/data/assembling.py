@@ -15,17 +15,19 @@ from pipeline.data.columns import (
     text_columns,
     type_columns,
 )
-from pipeline.data.encoding import Encoder
+from pipeline.data.encoding import Encoded, Encoder
 from pipeline.data.fitting import fit_encoder
 from pipeline.data.hashing import digest, json_bytes, row_hashes, sha256
+from pipeline.data.leaks import leak_share
 from pipeline.data.pieces import with_pieces
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
 from pipeline.data.references import reference_faults, target_columns
 from pipeline.data.rows import SourceRows, all_parts, group_numbers, join_inputs, split_source
 from pipeline.data.screening import copy_warnings, counting_columns, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
-from pipeline.data.text_encoding import Progress, refuse_bytes
-from pipeline.data.text_fitting import fit_texts, text_notes
+from pipeline.data.text_encoding import Progress, documents, refuse_bytes
+from pipeline.data.text_fitting import encoder_settings, fit_texts, text_notes
+from pipeline.data.values import as_text
 from pipeline.errors import DataError, StudyError
 from pipeline.study.spec import StudySpec
 from pipeline.tasks.base import TaskInfo
@@ -44,7 +46,7 @@ def settings(spec: StudySpec) -> dict[str, Any]:
         {**asdict(task), "name": name, "class_weights": repr(task.class_weights)}
         for name, task in spec.tasks.items()
     ]
-    texts = {"encoder": asdict(spec.model.encoder)} if text_columns(spec) else {}
+    texts = {"encoder": encoder_settings(spec.model.encoder)} if text_columns(spec) else {}
     return {
         "format": FORMAT_VERSION,
         "seed": spec.seed,
@@ -76,11 +78,11 @@ def build_prepared(
     faults = reference_faults(spec, {name: list(map(str, frame)) for name, frame in frames.items()})
     if faults:
         raise StudyError(faults)
-    pieces = with_pieces(spec, frames)
-    spec, frames = pieces.spec, pieces.frames
     for name, frame in frames.items():  # before the split, so that an error names the row
         for column in spec.sources[name].text_columns:
             refuse_bytes(frame[column])
+    pieces = with_pieces(spec, frames)
+    spec, frames = pieces.spec, pieces.frames
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
     names, texts = input_columns(spec, frames), text_columns(spec)
     inputs = join_inputs(spec, rows, names)
@@ -92,12 +94,14 @@ def build_prepared(
     warnings += _screen(spec, rows, list(types))
     rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs[[*types, *texts]])
     tasks, targets = _fit_labels(spec, rows)  # wrong labels are told before long work
+    _refuse_leaks(spec, rows)
     train = all_parts(rows) == "train"
     text = fit_texts(inputs[train], texts, spec.model.encoder, progress) if texts else None
     encoder, more = fit_encoder(inputs[train], types, text)
     if texts:
         more += text_notes(inputs, texts, all_parts(rows))
-    parts = _cut_parts(rows, encoder, inputs, targets, progress)
+    encoded = encoder.encode_all(inputs, progress)
+    parts = _cut_parts(rows, encoded, targets)
     data_digest = _data_digest(parts, tasks)
     return Prepared(
         parts=parts,
@@ -109,7 +113,7 @@ def build_prepared(
             n_rows={name: len(part) for name, part in parts.items()},
             duplicates=counts,
             dropped=n_dropped,
-            warnings=(*pieces.warnings, *warnings, *more),
+            warnings=(*pieces.warnings, *warnings, *more, *encoded.notes),
             sources=sources,
         ),
         documents=pieces.documents,
@@ -178,6 +182,25 @@ def _screen(spec: StudySpec, rows: Mapping[str, SourceRows], inputs: list[str]) 
     return warnings
 
 
+def _refuse_leaks(spec: StudySpec, rows: Mapping[str, SourceRows]) -> None:
+    """Raises a `DataError` where the texts of a source hold the target of one of its tasks."""
+    for task, declared in spec.tasks.items():
+        source = spec.source_of(task)
+        columns = spec.sources[source].text_columns
+        if not columns or declared.kind == "regression":
+            continue
+        train = rows[source].frame[rows[source].parts == "train"]
+        for target in target_columns(spec, task):
+            share = leak_share(documents(train, columns), as_text(train[target]).tolist())
+            if share:
+                raise DataError(
+                    f"The text of source `{source}` must not hold `{target}`, the target of task "
+                    f"`{task}`. Found it in {share:.0%} of the train rows: a model would read its "
+                    "own answer. Take that part out of the text, or name other columns under "
+                    "`text`."
+                )
+
+
 def _drop_duplicates(
     spec: StudySpec, rows: dict[str, SourceRows], inputs: pd.DataFrame
 ) -> tuple[dict[str, SourceRows], pd.DataFrame, dict[str, int], int]:
@@ -212,12 +235,9 @@ def _fit_labels(
 
 def _cut_parts(
     rows: Mapping[str, SourceRows],
-    encoder: Encoder,
-    inputs: pd.DataFrame,
+    encoded: Encoded,
     targets: Mapping[str, NDArray[np.float32]],
-    progress: Progress | None,
 ) -> dict[str, Part]:
-    found = encoder.encode_all(inputs, progress)
     ids = np.concatenate([found.ids for found in rows.values()])
     groups = group_numbers(rows)
     whole = all_parts(rows)
@@ -225,12 +245,12 @@ def _cut_parts(
     for part in PARTS:
         inside = np.flatnonzero(whole == part)
         parts[part] = Part(
-            found.numeric[inside],
-            found.codes[inside],
+            encoded.numeric[inside],
+            encoded.codes[inside],
             {name: target[inside] for name, target in targets.items()},
             ids[inside],
             None if groups is None else groups[inside],
-            {name: ragged.take(inside) for name, ragged in found.texts.items()},
+            {name: ragged.take(inside) for name, ragged in encoded.texts.items()},
         )
     return parts
 

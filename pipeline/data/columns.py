@@ -12,6 +12,7 @@ from pipeline.study.spec import SourceSpec, StudySpec
 ColumnType = Literal["numeric", "categorical", "boolean"]
 
 MAX_CATEGORIES = 1000
+FREE_TEXT = "it looks like free text. Name it under `text`, or under `drop`."
 LONG_TEXT = 50  # characters of the middle value: longer ones are sentences, not names
 
 _WORDS = (TRUE_WORDS | FALSE_WORDS) - {"0", "1"}  # 0 and 1 alone are numbers
@@ -140,7 +141,7 @@ def _guess(values: "pd.Series[Any]") -> tuple[ColumnType | None, str]:
 def _guess_text(text: "pd.Series[str]") -> tuple[ColumnType | None, str]:
     n_distinct = text.nunique()
     if n_distinct > len(text) / 2 and text.str.len().median() > LONG_TEXT:
-        return None, "it looks like free text. Name it under `text`, or under `drop`."
+        return None, FREE_TEXT
     if n_distinct == len(text):
         return None, (
             "it looks like an id: every train row has a text of its own. "

@@ -3,14 +3,14 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pipeline.data.columns import type_columns
+from pipeline.data.columns import FREE_TEXT, type_columns
 from pipeline.data.encoding import parse_numbers
 from pipeline.data.prepared import PARTS
 from pipeline.data.screening import counting_columns
@@ -156,6 +156,9 @@ def _ready_made(frame: pd.DataFrame, targets: set[str]) -> str | None:
 def _drop_lines(frame: pd.DataFrame, others: Sequence[str]) -> list[str]:
     inputs = [str(column) for column in frame if column not in others]
     types, left_out = type_columns(frame, inputs, {})
+    texts = [column for column, reason in left_out.items() if reason == FREE_TEXT]
+    if texts:
+        return _text_lines(texts, types)
     reasons = {**dict.fromkeys(counting_columns(frame, list(types)), "it counts the rows."),
                **left_out}  # fmt: skip
     if not reasons:
@@ -165,6 +168,20 @@ def _drop_lines(frame: pd.DataFrame, others: Sequence[str]) -> list[str]:
         # A value of the table may stand in the reason: keep the comment on its line.
         comment = " ".join(reason.split(". ")[0].rstrip(".").split())
         lines.append(f"      - {_quoted(column)}   # {comment}")
+    return lines
+
+
+def _text_lines(texts: Sequence[str], types: Mapping[str, str]) -> list[str]:
+    """Returns the text columns, and as a comment the columns that could stand beside them."""
+    named = ", ".join(map(_quoted, texts))
+    lines = [
+        f"    text: [{named}]   # read one after the other; keep what is known when predicting"
+    ]
+    for kind in ("numeric", "categorical", "boolean"):
+        beside = ", ".join(_quoted(name) for name, found in types.items() if found == kind)
+        lines += [f"    # {kind}: [{beside}]   # beside a text only what is listed is read"] * bool(
+            beside
+        )
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,11 +67,13 @@ class Encoded:
         numeric: (N, D) numbers, standardised.
         codes: (N, C) category codes.
         texts: Name to N rows of different lengths; see `TextInputs`.
+        notes: Sentences about what was not read.
     """
 
     numeric: NDArray[np.float32]
     codes: NDArray[np.int32]
     texts: Mapping[str, Ragged]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,12 @@ class Encoder:
             DataError: A column is absent, or a column of numbers holds a text or an infinity.
         """
         self._check_columns(frame)
-        numeric, texts = self._encode_numeric(frame), {}
-        if self.text is not None:
-            found = self.text.encode(frame, progress)
-            numeric, texts = np.concatenate([numeric, found.vectors], axis=1), dict(found.rows)
-        return Encoded(numeric, self._encode_categorical(frame), texts)
+        numeric, codes = self._encode_numeric(frame), self._encode_categorical(frame)
+        if self.text is None:
+            return Encoded(numeric, codes, {})
+        found = self.text.encode(frame, progress)
+        numeric = np.concatenate([numeric, found.vectors], axis=1)
+        return Encoded(numeric, codes, found.rows, found.notes)
 
     def _check_columns(self, frame: pd.DataFrame) -> None:
         absent = [name for name in self._tabular if name not in frame.columns]
@@ -187,9 +191,12 @@ class Encoder:
 
     @classmethod
     def from_json(
-        cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None
+        cls,
+        values: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]] | None = None,
+        folder: Path | None = None,
     ) -> "Encoder":
-        """Rebuilds the encoder that `to_json` and `arrays` described."""
+        """Rebuilds the encoder that `to_json` and `arrays` described; see `TextEncoder`."""
         text = values.get("text")
         return cls(
             tuple(NumericColumn(**column) for column in values["numeric"]),
@@ -197,7 +204,7 @@ class Encoder:
                 CategoricalColumn(column["name"], tuple(column["categories"]))
                 for column in values["categorical"]
             ),
-            None if text is None else TextEncoder.from_json(text, arrays or {}),
+            None if text is None else TextEncoder.from_json(text, arrays or {}, folder),
         )
 
 

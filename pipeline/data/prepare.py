@@ -15,6 +15,7 @@ from pipeline.data.locating import content_digest
 from pipeline.data.prepared import Prepared
 from pipeline.data.sources import Source, find_source
 from pipeline.data.text_encoding import Progress
+from pipeline.data.text_fitting import locate_encoder
 from pipeline.errors import DataError, StoreError, near_miss
 from pipeline.study.spec import StudySpec
 
@@ -45,6 +46,7 @@ def prepare_data(
         StoreError: The cache cannot be written.
     """
     sources = find_sources(spec, folder, data_dir, tables or {})
+    spec = locate_encoder(spec, folder, data_dir)
     key = _key(spec, sources)
     try:
         index = cache / "index"

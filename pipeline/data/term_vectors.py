@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipeline.text.terms import batches
 from pipeline.text.tfidf import Tfidf, fit_tfidf
 
 if TYPE_CHECKING:
-    from pipeline.study.spec import EncoderSpec
+    from pipeline.study.encoder_spec import EncoderSpec
 
 TERMS = "terms"  # name of the sparse rows
 
@@ -88,9 +89,15 @@ class TermVectors:
         }
         return self.tfidf.arrays() | own
 
+    def save(self, folder: Path) -> None:
+        """Writes nothing: its arrays are all."""
+
     @classmethod
     def from_json(
-        cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+        cls,
+        values: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+        folder: Path | None = None,
     ) -> TermVectors:
         """Rebuilds what `to_json` and `arrays` gave."""
         own = (arrays[name] for name in ("directions", "mean", "scale"))

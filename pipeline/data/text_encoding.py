@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -26,10 +27,12 @@ class TextInputs:
     Attributes:
         vectors: (N, D) float32, columns of the numeric inputs.
         rows: Name to N rows of different lengths, such as the `terms` of a linear path.
+        notes: Sentences about what was not read.
     """
 
     vectors: NDArray[np.float32]
     rows: Mapping[str, Ragged] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class TextPart(Protocol):
@@ -53,6 +56,9 @@ class TextPart(Protocol):
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Returns its arrays by name."""
+
+    def save(self, folder: Path) -> None:
+        """Writes what is in files of its own into a folder, which is there."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ class TextEncoder:
         return TextInputs(
             np.concatenate([one.vectors for one in found], axis=1),
             {name: rows for one in found for name, rows in one.rows.items()},
+            tuple(note for one in found for note in one.notes),
         )
 
     def to_json(self) -> Mapping[str, Any]:
@@ -111,16 +118,25 @@ class TextEncoder:
 
     @classmethod
     def from_json(
-        cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+        cls,
+        values: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+        folder: Path | None = None,
     ) -> "TextEncoder":
-        """Rebuilds the encoder that `to_json` and `arrays` described."""
+        """Rebuilds the encoder that `to_json` and `arrays` described.
+
+        Args:
+            values: Of `to_json`.
+            arrays: Of `arrays`.
+            folder: Where `save` of its parts wrote files.
+        """
         parts = []
         for settings in values["parts"]:
             name = settings["name"]
             own = {key.removeprefix(f"{name}."): array for key, array in arrays.items()
                    if key.startswith(f"{name}.")}  # fmt: skip
             rest = {key: value for key, value in settings.items() if key != "name"}
-            parts.append(cast(TextPart, load("encoder", name).from_json(rest, own)))
+            parts.append(cast(TextPart, load("encoder", name).from_json(rest, own, folder)))
         return cls(tuple(values["columns"]), tuple(parts), values["digest"])
 
 

@@ -1,6 +1,9 @@
 """Fitting text encoders on the documents of train, and looking at all documents."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,8 @@ from pipeline.data.hashing import digest, json_bytes
 from pipeline.data.text_encoding import Progress, TextEncoder, TextPart, documents
 from pipeline.errors import DataError
 from pipeline.study.catalogue import load
-from pipeline.study.spec import EncoderSpec
+from pipeline.study.encoder_spec import EncoderSpec
+from pipeline.study.spec import StudySpec
 from pipeline.text.cleaning import look_at
 
 LONG = 1_000_000
@@ -56,7 +60,48 @@ def _digest(texts: Sequence[str], spec: EncoderSpec, parts: Sequence[TextPart]) 
     """
     named = [[part.name, dict(part.vocabulary), part.width] for part in parts]
     whole = (text.encode("utf-8", "surrogatepass") for text in texts)
-    return digest([json_bytes([spec, named]), *whole])
+    return digest([json_bytes([encoder_settings(spec), named]), *whole])
+
+
+def encoder_settings(spec: EncoderSpec) -> dict[str, Any]:
+    """Returns what shapes the inputs: of a pretrained model its content, not where it lies."""
+    settings = {**asdict(spec), "kind": spec.kinds}
+    if spec.path is not None and Path(spec.path).is_dir():
+        settings["path"] = _folder_digest(Path(spec.path))
+    return settings
+
+
+def _folder_digest(folder: Path) -> str:
+    """Digests the files that transformers reads of a model."""
+    files = [
+        file
+        for file in sorted(folder.iterdir())
+        if file.suffix in (".json", ".txt", ".model", ".safetensors") and file.is_file()
+    ]
+    stamps = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return _content_digest(stamps)
+
+
+@lru_cache(maxsize=4)
+def _content_digest(stamps: tuple[tuple[str, int, int], ...]) -> str:
+    return digest(Path(path).read_bytes() for path, _, _ in stamps)
+
+
+def locate_encoder(spec: StudySpec, folder: Path, data_dir: Path | None) -> StudySpec:
+    """Returns a study whose pretrained model has its whole path, where it is a folder.
+
+    Looked up as data is: beside the study file, then in the folder of data; a name that is no
+    folder is one of the hub.
+    """
+    path = spec.model.encoder.path
+    if path is None:
+        return spec
+    places = [folder / path, *([] if data_dir is None else [data_dir / path])]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        return spec
+    encoder = replace(spec.model.encoder, path=str(found.resolve()))
+    return replace(spec, model=replace(spec.model, encoder=encoder))
 
 
 def text_notes(frame: pd.DataFrame, columns: Sequence[str], parts: NDArray[Any]) -> list[str]:

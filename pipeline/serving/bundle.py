@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 _REQUIRED = ("mlflow", "numpy", "pandas", "torch")
-_REQUIRED_FOR_TEXTS = ("scipy",)
+_REQUIRED_FOR = {"tfidf": ("scipy",), "pretrained": ("scipy", "transformers", "tokenizers")}
+
 _ENTRY_FILE = "served.py"
 _ENTRY = '''"""What MLflow runs to answer; the code beside it is all that it needs."""
 
@@ -85,24 +86,22 @@ def bundle(
                 code_paths=[str(package)],
                 signature=_signature(predictor),
                 input_example=example[list(predictor.columns)] if example is not None else None,
-                pip_requirements=requirements(
-                    _methods(predictor), predictor.encoder.text is not None
-                ),
+                pip_requirements=requirements(_methods(predictor)),
             )
         _forget_this_machine(model, saved)
         yield saved
 
 
-def requirements(methods: Methods = (), texts: bool = False) -> list[str]:
+def requirements(methods: Methods = ()) -> list[str]:
     """Returns what a process that loads a model needs, as installed here.
 
     Without the local part of a version, such as torch's `+cpu`, which no index serves.
 
     Args:
-        methods: What the model uses: the user's own code may need more than this package.
-        texts: Whether the model reads texts.
+        methods: What the model uses: encoders of texts need more, and so may the user's own code.
     """
-    names = (*_REQUIRED, *(_REQUIRED_FOR_TEXTS if texts else ()))
+    more = [_REQUIRED_FOR[name] for role, name in methods if role == "encoder"]
+    names = (*_REQUIRED, *(package for packages in more for package in packages))
     always = [f"{name}=={version(name).partition('+')[0]}" for name in names]
     return list(dict.fromkeys([*always, *own_code_of(methods).requirements]))
 

@@ -124,8 +124,10 @@ class Predictor:
         text = json.dumps(values, indent=1, allow_nan=False)
         (folder / _MODEL_FILE).write_text(text, encoding="utf-8")
         _save(folder / _WEIGHTS_FILE, self.parameters)
-        if arrays := self.encoder.arrays():
-            _save(folder / _ENCODER_FILE, arrays)
+        if self.encoder.text is not None:
+            _save(folder / _ENCODER_FILE, self.encoder.arrays())
+            for part in self.encoder.text.parts:
+                part.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
@@ -141,7 +143,7 @@ class Predictor:
         encoder_file = folder / _ENCODER_FILE
         arrays = _load(encoder_file) if encoder_file.exists() else {}
         return cls(
-            encoder=Encoder.from_json(values["encoder"], arrays),
+            encoder=Encoder.from_json(values["encoder"], arrays, folder),
             architecture=Architecture.from_json(values["architecture"]),
             tasks=[TaskInfo.from_json(task) for task in values["tasks"]],
             parameters=parameters,

@@ -93,6 +93,11 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             "weights of words and pieces of words, reduced to a dense vector",
             options=("width",),
         ),
+        "pretrained": Entry(
+            "pipeline.data.sentence_vectors:SentenceVectors",
+            "a frozen Hugging Face encoder, mean pooled",
+            options=("path", "max_tokens"),
+        ),
     },
     "sharing": {
         "shared_bottom": Entry(
@@ -218,6 +223,9 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         "none": Entry("pipeline.driver.pruners:Never", "every trial runs to its end"),
     },
     "builtin": {
+        "docstrings": Entry(
+            "pipeline.data.docstrings:read", "documentation of the installed scientific packages"
+        ),
         "multidigits": Entry(
             "pipeline.data.multidigits:read", "two overlapping digits and their sum"
         ),

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from pipeline.study.encoder_spec import EncoderSpec
 from pipeline.study.promote_spec import PromoteSpec
 from pipeline.study.values import (
     SEARCHABLE,
@@ -70,10 +71,7 @@ class SourceSpec:
         numeric: Columns to read as numbers, whatever they look like.
         categorical: Columns to read as categories, whatever they look like.
         boolean: Columns to read as yes and no, whatever they look like.
-        text: Column of texts, or columns that are read one after the other as one document. Where
-            it is given, the source's other columns are inputs only if `numeric`, `categorical` or
-            `boolean` lists them: beside a text stand ids, titles and answers more often than
-            inputs.
+        text: Column, or columns read as one document; others beside it are read only if listed.
         split: Overrides the study's split for this source.
     """
 
@@ -92,9 +90,7 @@ class SourceSpec:
     @property
     def text_columns(self) -> tuple[str, ...]:
         """Columns of `text`."""
-        if self.text is None:
-            return ()
-        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
+        return tuple([self.text] if isinstance(self.text, str) else self.text or ())
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -160,33 +156,6 @@ class TaskSpec:
     unit: Literal["sentence", "clause"] | None = None
     budget: BudgetSpec | None = None
     options: Options = field(default_factory=dict)
-
-
-@dataclass(frozen=True, config=STRICT)
-class EncoderSpec:
-    """How texts become inputs; only where a source has `text`.
-
-    Attributes:
-        kind: A catalogue name, or several whose vectors stand side by side. Where it is not
-            given: `tfidf`, and `pretrained` beside it where `path` is given, because the two know
-            different things and together beat either (studies/LOG.md).
-        width: Numbers that the term weights of a document are reduced to.
-        path: Of `pretrained`: a folder, or a name of the Hugging Face hub.
-        max_tokens: Of `pretrained`: tokens of a document that it reads; what comes later is cut
-            off, and counted.
-    """
-
-    kind: str | list[str] | None = None
-    width: Annotated[int, Field(ge=2, le=8192)] = 512
-    path: str | None = None
-    max_tokens: Annotated[int, Field(ge=8)] = 256
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The encoders, in the order of their vectors."""
-        if self.kind is None:
-            return ("tfidf",) if self.path is None else ("tfidf", "pretrained")
-        return (self.kind,) if isinstance(self.kind, str) else tuple(self.kind)
 
 
 @dataclass(frozen=True, config=STRICT)

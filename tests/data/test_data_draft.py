@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from text_cases import notes
 
 from pipeline.data.check import check_data
 from pipeline.data.draft import draft_study
@@ -78,3 +79,13 @@ def test_wrong_targets_are_all_told(people: People, tmp_path: Path) -> None:
     assert told[3].startswith("same Give the kind")
     with pytest.raises(StudyError, match="Columns: age"):
         draft_study(tmp_path / "t.csv", [])
+
+
+def test_a_table_with_texts_gets_a_study_of_texts(tmp_path: Path) -> None:
+    table = tmp_path / "notes.csv"
+    notes().assign(length=[float(i % 9) for i in range(150)]).to_csv(table, index=False)
+    text = draft_study(table, ["topic"], folder=tmp_path)
+    study = parse_study(text, tmp_path)
+    assert study.spec.sources["table"].text_columns == ("body",)
+    assert "# numeric: [length]" in text
+    assert check_data(study.spec, tmp_path)[0] == []

@@ -13,6 +13,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.data.text_encoding import documents
 from pipeline.errors import DataError, StudyError
 from pipeline.study.loading import parse_study
+from pipeline.text.terms import read_words
 
 
 def prepared_of(table: pd.DataFrame, cache: Path, text: str = STUDY, **changes: object) -> Prepared:
@@ -148,3 +149,46 @@ def test_listed_columns_stand_beside_the_text(tmp_path: Path) -> None:
     prepared = prepared_of(table, tmp_path, sources__notes__numeric=["length"])
     assert prepared.parts["train"].numeric.shape[1] == 17
     assert prepared.encoder.columns == ("length", "body")
+
+
+TWO_SOURCES = """
+name: two
+sources:
+  notes: {path: notes.csv, text: body}
+  mail: {path: mail.csv, text: message}
+tasks:
+  topic: {kind: multiclass, target: topic, metric: accuracy, source: notes}
+  place: {kind: multiclass, target: place, metric: accuracy, source: mail}
+model: {encoder: {width: 16}}
+"""
+
+
+def mails() -> pd.DataFrame:
+    return notes(90, seed=1).rename(columns={"body": "message", "topic": "place"})
+
+
+def test_texts_of_two_sources_have_one_encoder(tmp_path: Path) -> None:
+    spec = parse_study(TWO_SOURCES).spec
+    tables = {"notes": notes(), "mail": mails().drop(columns="title")}
+    prepared = prepare_data(spec, Path(), tmp_path, tables=tables)
+    assert prepared.encoder.columns == ("body", "message")
+    assert sum(prepared.report.n_rows.values()) == 240
+    train = prepared.parts["train"]
+    labelled = {task: ~np.isnan(target) for task, target in train.targets.items()}
+    assert (labelled["topic"] ^ labelled["place"]).all()
+    text = "the owl on the path"
+    one, other = (
+        prepared.encoder.encode(pd.DataFrame({column: [text]}))[0] for column in ("body", "message")
+    )
+    np.testing.assert_array_equal(one, other)
+    with pytest.raises(DataError, match="lacks the input columns `body`, `message`"):
+        prepared.encoder.encode(pd.DataFrame({"x": [text]}))
+
+
+def test_a_column_of_the_same_name_in_another_source_is_not_read(tmp_path: Path) -> None:
+    spec = parse_study(TWO_SOURCES).spec
+    tables = {"notes": notes(), "mail": mails().assign(body="zebra zebra")}
+    prepared = prepare_data(spec, Path(), tmp_path, tables=tables)
+    terms = set(prepared.encoder.arrays()["tfidf.word_terms"].tolist())
+    assert read_words(["harbour"]).hashes[0] in terms
+    assert read_words(["zebra"]).hashes[0] not in terms
