@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from pipeline.comparison.inputs import binned, one_hot
 from pipeline.data.prepared import Part, Prepared
 from pipeline.evaluation.evaluate import evaluate_one, tuned
-from pipeline.tasks.base import Kind, labelled
+from pipeline.tasks.base import Kind, TaskInfo, labelled
 
 Array = NDArray[Any]
 Settings = Mapping[str, float]
@@ -79,13 +79,14 @@ numbers and two classes, (N, C) for more."""
 def fit_constant(prepared: Prepared) -> BaselineResult:
     """Answers every row alike: the shares of the labels, the mean of a number."""
     outputs = {
-        part: {
-            info.name: np.tile(np.array(info.constant), (len(prepared.parts[part]), 1))
-            for info in prepared.tasks
-        }
+        part: {info.name: _constant(info, prepared.parts[part]) for info in prepared.tasks}
         for part in HELD_OUT
     }
     return BaselineResult("constant", outputs, {info.name: {} for info in prepared.tasks}, 1)
+
+
+def _constant(info: TaskInfo, part: Part) -> Array:
+    return np.tile(np.array(info.constant), (len(part), 1))
 
 
 def fit_linear(prepared: Prepared) -> BaselineResult:
@@ -120,6 +121,11 @@ def _fit_row(
     for kind in prepared.kinds():
         task = kind.info.name
         target = np.asarray(prepared.parts["train"].targets[task])
+        if not kind.has_estimators:
+            settings[task] = {}
+            for part in HELD_OUT:
+                outputs[part][task] = _constant(kind.info, prepared.parts[part])
+            continue
         rows = np.flatnonzero(labelled(target))
         learned = [
             learner(inputs["train"][rows], problem, held_out)

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.comparison.rows import Row
-from pipeline.comparison.summaries import summary_rows
+from pipeline.comparison.summaries import samples, summary_rows
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.bootstrap import bootstrap_means, interval
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one, tuned
 from pipeline.evaluation.gains import delta_m, mean_gain, task_gains
 from pipeline.tasks.base import Kind
-from pipeline.tasks.summarisation import Summarisation
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,7 @@ def compare_rows(
         "delta_m_reason": "",
         "verdicts": _verdicts(kinds, by_kind),
         "summaries": {},
+        "samples": {},
         "primary": {kind.info.name: kind.info.metric for kind in kinds},
         "test_reads": test_reads,
     }
@@ -92,7 +92,12 @@ def compare_rows(
         document["summaries"] = {
             kind.info.name: summary_rows(prepared, outputs[kind.info.name], kind, part, seed)
             for kind in kinds
-            if isinstance(kind, Summarisation)
+            if kind.info.name in prepared.documents
+        }
+        document["samples"] = {
+            kind.info.name: samples(prepared, outputs[kind.info.name], kind, part)
+            for kind in kinds
+            if kind.info.name in prepared.documents
         }
     if {"tuned", "single_task", "constant"} <= by_kind.keys():
         document |= _gains(kinds, by_kind)

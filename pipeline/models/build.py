@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.models.generator import Generator, GeneratorShape
 from pipeline.models.heads import LinearHeads, make_heads
 from pipeline.models.layers import Embedding, MemberLayer, dropout
 from pipeline.models.trunk import Rates
 from pipeline.study.catalogue import load
+
+Words = Mapping[str, tuple[Tensor, Tensor | None]]
+"""Task to the (B, S) words that it reads, and the (B, T) that it is to write."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,9 @@ class Architecture:
         embedding: Width of a category's vector.
         n_numeric: Numeric inputs.
         n_codes: Codes of each categorical input.
-        heads: Task to outputs of its head, in the order of the tasks.
+        heads: Task to outputs of its head, in the order of the tasks; of a task that writes, what
+            the trunk says to its decoder.
+        generators: Task to the shape of its decoder, for tasks that write.
     """
 
     sharing: str
@@ -42,6 +48,7 @@ class Architecture:
     n_numeric: int
     n_codes: tuple[int, ...]
     heads: Mapping[str, int]
+    generators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def n_features(self) -> int:
@@ -79,6 +86,10 @@ class MultiTaskModel(nn.Module):
         self.heads = make_heads(
             architecture, n_members, self.sharing.width, self.sharing.one_read, dtype
         )
+        self.generators = nn.ModuleList(
+            Generator(n_members, GeneratorShape.from_json(shape), dtype)
+            for shape in architecture.generators.values()
+        )
 
     def owners(self, name: str) -> tuple[int | None, ...]:
         """Returns the task to which each entry of a parameter's last axis belongs.
@@ -89,6 +100,9 @@ class MultiTaskModel(nn.Module):
         Returns:
             Task numbers, None for what tasks share; one entry where all are alike.
         """
+        if name.startswith("generators."):
+            task = list(self.architecture.generators)[int(name.split(".")[1])]
+            return (list(self.architecture.heads).index(task),)
         if not name.startswith("heads."):
             return (None,)
         if isinstance(self.heads, LinearHeads):
@@ -111,18 +125,35 @@ class MultiTaskModel(nn.Module):
             return numeric
         return torch.cat([numeric, self.embedding(codes)], dim=2)
 
-    def decide(self, features: Tensor, rates: Rates | None = None) -> dict[str, Tensor]:
-        """Maps (K, B, F) features to each task's (K, B, outputs)."""
+    def decide(
+        self, features: Tensor, rates: Rates | None = None, words: Words | None = None
+    ) -> dict[str, Tensor]:
+        """Maps (K, B, F) features to each task's (K, B, outputs).
+
+        Args:
+            features: Encoded inputs.
+            rates: Dropout of a training step.
+            words: What tasks that write read, and what they are to write; without the latter they
+                write by themselves.
+        """
         if rates is not None:
             features = dropout(features, rates.inputs, rates.noise, "inputs")
         outputs = self.heads(self.sharing(features, rates), rates)
-        return dict(zip(self.architecture.heads, outputs, strict=True))
+        decided = dict(zip(self.architecture.heads, outputs, strict=True))
+        for task, generator in zip(self.architecture.generators, self.generators, strict=True):
+            assert words is not None, f"the decoder of {task} reads words"
+            decided[task] = generator(decided[task], *words[task], rates)
+        return decided
 
     def forward(
-        self, numeric: Tensor, codes: Tensor, rates: Rates | None = None
+        self,
+        numeric: Tensor,
+        codes: Tensor,
+        rates: Rates | None = None,
+        words: Words | None = None,
     ) -> dict[str, Tensor]:
         """Maps (B, D) numbers and (B, C) codes to each task's (K, B, outputs)."""
-        return self.decide(self.encode(numeric, codes), rates)
+        return self.decide(self.encode(numeric, codes), rates, words)
 
 
 def build(

@@ -155,10 +155,16 @@ class TaskSpec:
         text: Column of the documents to summarise. `target` is then the column of their
             references: a text, or a list of texts of which the nearest counts.
         title: Column of the documents' titles, where they are known when predicting.
-        mode: `extractive` chooses sentences of the document.
+        mode: Of `summarisation`: `extractive`, the default, chooses sentences of the document;
+            `abstractive` writes words, and is the kind `abstractive` by another name.
         unit: What is chosen: `sentence` by default, or `clause` (parts between commas), which
             suits titles.
         budget: How much is chosen; by default the mean share that references have on train.
+        vocabulary: Words that can be written without copying them; 6000.
+        read: Words of a document that are read; 120.
+        write: Most words that are written; 24.
+        width: Of the decoder's states; 96.
+        beam: Texts kept while writing; 3. With 1 the likeliest word is taken each time.
     """
 
     kind: str
@@ -174,9 +180,14 @@ class TaskSpec:
     delta: Annotated[Positive, SEARCHABLE] = 1.0
     text: str | None = None
     title: str | None = None
-    mode: Literal["extractive"] | None = None
+    mode: Literal["extractive", "abstractive"] | None = None
     unit: Literal["sentence", "clause"] | None = None
     budget: BudgetSpec | None = None
+    vocabulary: Annotated[int, Field(ge=10, le=200_000)] | None = None
+    read: Annotated[int, Field(ge=2, le=2000)] | None = None
+    write: Annotated[int, Field(ge=2, le=500)] | None = None
+    width: Count | None = None
+    beam: Annotated[int, Field(ge=1, le=32)] | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)

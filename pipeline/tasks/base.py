@@ -96,6 +96,7 @@ class Kind(ABC):
 
     name: ClassVar[str]
     metrics: ClassVar[Mapping[str, Metric]]  # the default primary one first, as in the catalogue
+    has_estimators: ClassVar[bool] = True  # whether linear models and boosting can learn it
 
     def __init__(self, info: TaskInfo) -> None:
         self.info = info
@@ -116,6 +117,10 @@ class Kind(ABC):
     def n_examples(self, target: NDArray[Any]) -> int:
         """Counts what a metric averages over: labelled rows, or the documents they belong to."""
         return len(target)
+
+    def generator(self) -> Mapping[str, int] | None:
+        """Returns the shape of the task's decoder, for kinds whose answers are written."""
+        return None
 
     def number(self, target: NDArray[Any]) -> NDArray[Any] | None:
         """Returns the (n,) number that a baseline learns in place of classes; None for classes."""

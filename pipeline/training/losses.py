@@ -60,6 +60,13 @@ class TaskLosses:
         back = [order.index(task) for task in range(len(kinds))]
         self._back = None if order == list(range(len(kinds))) else torch.tensor(back)
 
+    def of_task(self, targets: Sequence[Tensor], task: int) -> Tensor:
+        """Returns the (B, ...) targets of one task among a batch's rows of `self.targets`."""
+        for group, target in zip(self._groups, targets, strict=True):
+            if task in group.tasks:
+                return target[:, group.tasks.index(task)]
+        raise IndexError(task)
+
     def __call__(
         self,
         outputs: Mapping[str, Tensor],

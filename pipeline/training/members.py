@@ -102,7 +102,8 @@ class Trained:
 
 def architecture_of(member: Member, prepared: Prepared) -> Architecture:
     """Returns the shape of a member's network on this data."""
-    model = member.model
+    model, kinds = member.model, kinds_of(member, prepared)
+    shapes = {kind.info.name: kind.generator() for kind in kinds}
     return Architecture(
         sharing=model.sharing,
         layers=tuple(model.layers),
@@ -112,7 +113,8 @@ def architecture_of(member: Member, prepared: Prepared) -> Architecture:
         embedding=model.embedding,
         n_numeric=prepared.encoder.n_numeric,
         n_codes=prepared.encoder.n_codes,
-        heads={kind.info.name: kind.width for kind in kinds_of(member, prepared)},
+        heads={kind.info.name: kind.width for kind in kinds},
+        generators={task: shape for task, shape in shapes.items() if shape is not None},
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipeline.data.prepared import Prepared
 from pipeline.errors import TrainingError
-from pipeline.models.build import MultiTaskModel
+from pipeline.models.build import MultiTaskModel, Words
 from pipeline.models.trunk import Rates as DropoutRates
 from pipeline.study.catalogue import load
 from pipeline.training.augmentation import (
@@ -21,6 +21,7 @@ from pipeline.training.augmentation import (
 from pipeline.training.losses import TaskLosses
 from pipeline.training.members import Member, architecture_of, kinds_of, structure_of
 from pipeline.training.optimizers import Optimizer, Rates
+from pipeline.training.predict import words_of
 from pipeline.training.rows import Rows
 from pipeline.training.schedules import progress_after_warmup
 from pipeline.training.state import FlatState
@@ -198,7 +199,7 @@ class Population:
         mixing = draw_mixing(self.augmentation, n_rows, self.streams)
         if mixing is not None:
             features = mixing.mix(features)
-        outputs = self.model.decide(features, self._dropout)
+        outputs = self.model.decide(features, self._dropout, self._words(targets))
         losses, labelled = self._losses(outputs, targets, self.smoothing, mixing)
         detached = losses.detach()
         self._note_first(detached)
@@ -210,6 +211,14 @@ class Population:
             self._segments, self._active(labelled),
         )  # fmt: skip
         return detached, labelled
+
+    def _words(self, targets: Sequence[Tensor]) -> Words:
+        """Returns what the tasks that write read and are to write, from a batch's targets."""
+        tasks = list(self.model.architecture.heads)
+        return {
+            task: words_of(self._losses.of_task(targets, tasks.index(task)), shape)
+            for task, shape in self.model.architecture.generators.items()
+        }
 
     def _note_first(self, losses: Tensor) -> None:
         """Keeps the losses of each member's first batch."""
