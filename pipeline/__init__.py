@@ -4,12 +4,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.stages import compare, evaluate, load_model, prepare, promote, search, train
+    from pipeline.stages import (
+        compare,
+        evaluate,
+        group,
+        load_model,
+        prepare,
+        promote,
+        search,
+        train,
+    )
     from pipeline.study.loading import load_study
 
 __all__ = [
     "compare",
     "evaluate",
+    "group",
     "load_model",
     "load_study",
     "prepare",

@@ -58,12 +58,19 @@ def make_predictor(small_encoder: Encoder, small_tasks: tuple[TaskInfo, ...]) ->
     """Gives an untrained model of the first tasks; another seed, another model."""
     from pipeline.models.build import Architecture, build, initialise, member_tensors
     from pipeline.serving.predictor import Predictor
+    from pipeline.study.spec import ModelSpec
     from pipeline.tasks.registry import kind_of
+    from pipeline.training.members import sharing_options
 
-    def make(seed: int = 0, layers: tuple[int, ...] = (8, 8), n_tasks: int = 3) -> Predictor:
+    def make(
+        seed: int = 0,
+        layers: tuple[int, ...] = (8, 8),
+        n_tasks: int = 3,
+        sharing: str = "shared_bottom",
+    ) -> Predictor:
         tasks = small_tasks[:n_tasks]
         architecture = Architecture(
-            sharing="shared_bottom",
+            sharing=sharing,
             layers=layers,
             activation="relu",
             norm="batch",
@@ -72,6 +79,7 @@ def make_predictor(small_encoder: Encoder, small_tasks: tuple[TaskInfo, ...]) ->
             n_numeric=small_encoder.n_numeric,
             n_codes=small_encoder.n_codes,
             heads={task.name: kind_of(task).width for task in tasks},
+            options=sharing_options(ModelSpec(sharing=sharing)),
         )
         model = build(architecture, 1)
         initialise(model, [seed])

@@ -7,10 +7,20 @@ import sys
 import pytest
 
 import pipeline
-from pipeline import compare, evaluate, load_model, load_study, prepare, promote, search, train
+from pipeline import (
+    compare,
+    evaluate,
+    group,
+    load_model,
+    load_study,
+    prepare,
+    promote,
+    search,
+    train,
+)  # fmt: skip
 
 PUBLIC = {"load_study", "prepare", "train", "evaluate", "search", "compare", "promote",
-          "load_model"}  # fmt: skip
+          "load_model", "group"}  # fmt: skip
 
 
 def test_the_public_list() -> None:
@@ -18,7 +28,7 @@ def test_the_public_list() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", [load_study, prepare, train, evaluate, search, compare, promote, load_model]
+    "verb", [load_study, prepare, train, evaluate, search, compare, promote, load_model, group]
 )
 def test_verbs_are_functions_with_a_docstring(verb: object) -> None:
     assert inspect.isfunction(verb)

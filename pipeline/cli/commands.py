@@ -62,7 +62,8 @@ def check(arguments: Arguments) -> None:
     if arguments.json:
         ranges = {path: str(found) for path, found in study.ranges.items()}
         print_json({"study": study.spec.name, "tasks": list(study.spec.tasks), "ranges": ranges,
-                     "notes": notes, "sampled": sampled_trials(study, 3)})  # fmt: skip
+                     "notes": [*study.notes, *notes],
+                     "sampled": sampled_trials(study, 3)})  # fmt: skip
         return
     for line in study_lines(study, notes):
         print(line)
@@ -136,8 +137,9 @@ def search(arguments: Arguments) -> None:
 
 def show(arguments: Arguments) -> None:
     """Shows the trials."""
+    from pipeline.driver.choice import choose
     from pipeline.driver.records import StudyFolder
-    from pipeline.report.tables import states_line, trial_table, trials_table
+    from pipeline.report.tables import choice_line, states_line, trial_table, trials_table
 
     study = _load(arguments)
     folder = StudyFolder(_store(arguments) / "studies", study.spec.name)
@@ -159,6 +161,9 @@ def show(arguments: Arguments) -> None:
     else:
         console().print(trials_table(trials))
         print(f"{len(trials)} finished ({states_line(trials)}), {len(running)} asked or running")
+        choice = choose(folder, study.spec.search.finalists)
+        if choice is not None:
+            print(choice_line(choice))
 
 
 def compare(arguments: Arguments) -> None:
@@ -186,6 +191,21 @@ def compare(arguments: Arguments) -> None:
             console().print(table)
         for note in comparison_notes(document):
             print(f"- {note}")
+
+
+def group(arguments: Arguments) -> None:
+    """Measures all pairs of tasks and recommends groups."""
+    from pipeline import stages
+    from pipeline.report.groups import group_notes, groups_table, transfer_table
+
+    found = stages.group(_load(arguments), arguments.budget, arguments.workers, **_where(arguments))
+    if arguments.json:
+        print_json(found)
+        return
+    console().print(transfer_table(found))
+    console().print(groups_table(found))
+    for note in group_notes(found):
+        print(f"- {note}")
 
 
 def promote(arguments: Arguments) -> None:

@@ -58,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
                                  help="launch or resume a study's search")  # fmt: skip
     search.add_argument("--trials", type=_positive, help="total of finished trials at the end")
     search.add_argument("--timeout", type=_duration, metavar="TIME",
-                        help="90s, 10m, 2h: after this no further cohort starts")  # fmt: skip
+                        help="90s, 10m, 2h: after this nothing further starts")  # fmt: skip
     search.add_argument("--workers", type=_positive,
                         help="local processes (one a core); changes no result")  # fmt: skip
     search.add_argument("--fresh", action="store_true",
@@ -75,6 +75,13 @@ def make_parser() -> argparse.ArgumentParser:
     compare.add_argument("--split", choices=("valid", "test"), default="test")
     compare.add_argument("--read-only", action="store_true", help="train and record nothing")
     compare.set_defaults(command=run.compare)
+
+    group = commands.add_parser("group", parents=[study, store, result],
+                                help="which tasks should share a model")  # fmt: skip
+    group.add_argument("--budget", type=_positive, metavar="N",
+                       help="most models to train; to be stated above 20 tasks")  # fmt: skip
+    group.add_argument("--workers", type=_positive, help="local processes (default: one a core)")
+    group.set_defaults(command=run.group)
 
     promote = commands.add_parser("promote", parents=[study, store, result],
                                   help="register a trial's model and move the alias")  # fmt: skip

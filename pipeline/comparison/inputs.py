@@ -8,20 +8,35 @@ from scipy import sparse
 from sklearn.preprocessing import OneHotEncoder
 
 from pipeline.data.prepared import Prepared
+from pipeline.data.term_vectors import TERMS
+from pipeline.text.reduction import as_matrix
 
 Array = NDArray[Any]
 
 _DENSE_COLUMNS = 600  # up to here dense matrices are faster than sparse ones
 _N_BINS = 255  # scikit-learn's most; 64 cost 0.02 of AUC where few rows hold the large values
+_TEXT_COLUMNS = 64
 _MAX_CATEGORIES = 254  # scikit-learn's trees take 255 categories a column
 
 
 def one_hot(prepared: Prepared) -> dict[str, Any]:
-    """Returns numbers beside one-hot codes; a code that no train row has is all zeros."""
-    numbers = {part: np.asarray(rows.numeric, np.float64) for part, rows in prepared.parts.items()}
+    """Returns numbers beside one-hot codes; a code that no train row has is all zeros.
+
+    Texts are their sparse term weights, not the vectors that a network reads: a linear model
+    loses by the reduction.
+    """
+    n_tabular = _n_tabular(prepared)
+    numbers: dict[str, Any] = {
+        part: np.asarray(rows.numeric[:, :n_tabular], np.float64)
+        for part, rows in prepared.parts.items()
+    }
     train = prepared.parts["train"]
+    if has_terms(prepared):
+        terms = _terms(prepared)
+        numbers = {part: sparse.hstack([dense, terms[part]], format="csr")
+                   for part, dense in numbers.items()}  # fmt: skip
     if not train.codes.shape[1]:
-        return dict(numbers)
+        return numbers
     encoder = OneHotEncoder(handle_unknown="ignore").fit(train.codes)
     matrices = {
         part: sparse.hstack([numbers[part], encoder.transform(rows.codes)], format="csr")
@@ -36,11 +51,12 @@ def binned(prepared: Prepared) -> dict[str, Any]:
     """Returns numbers in bins of equal size beside codes ranked by frequency, fitted on train.
 
     scikit-learn would bin too, for each label anew and, under weights, a hundred times slower.
-    A code that is rare or that no train row has is NaN.
+    A code that is rare or that no train row has is NaN. Of the vectors of texts only the strongest
+    directions are read: trees take minutes for hundreds of them.
     """
     train = prepared.parts["train"]
     columns: dict[str, list[Array]] = {part: [] for part in prepared.parts}
-    for column in range(train.numeric.shape[1]):
+    for column in range(n_binned(prepared)):
         edges = bin_edges(train.numeric[:, column])
         for part, rows in prepared.parts.items():
             columns[part].append(np.searchsorted(edges, rows.numeric[:, column]))
@@ -53,6 +69,29 @@ def binned(prepared: Prepared) -> dict[str, Any]:
         for part, rows in prepared.parts.items():
             columns[part].append(ranks[rows.codes[:, column]])
     return {part: np.column_stack(arrays).astype(np.float32) for part, arrays in columns.items()}
+
+
+def n_binned(prepared: Prepared) -> int:
+    """Returns how many numeric inputs trees read: the first ones."""
+    n_numeric = int(prepared.parts["train"].numeric.shape[1])
+    return min(n_numeric, _n_tabular(prepared) + _TEXT_COLUMNS)
+
+
+def _n_tabular(prepared: Prepared) -> int:
+    """Returns the numeric inputs before the vectors of texts."""
+    text = prepared.encoder.text
+    return int(prepared.parts["train"].numeric.shape[1]) - (0 if text is None else text.width)
+
+
+def has_terms(prepared: Prepared) -> bool:
+    """Tells whether rows have sparse term weights."""
+    return TERMS in prepared.parts["train"].texts
+
+
+def _terms(prepared: Prepared) -> dict[str, sparse.csr_matrix]:
+    rows = {part: found.texts[TERMS] for part, found in prepared.parts.items()}
+    n_terms = max(int(found.items.max(initial=-1)) + 1 for found in rows.values())
+    return {part: as_matrix(found, n_terms) for part, found in rows.items()}
 
 
 def bin_edges(column: Array) -> Array:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pipeline.driver.records import StudyFolder, read_json, write_json
+from pipeline.driver.json_files import read_json, write_json
+from pipeline.driver.records import StudyFolder
 from pipeline.evaluation.evaluate import Evaluation
-
-
-def trial_key(number: int) -> str:
-    """Returns the name of a trial's model among the readings."""
-    return f"trial-{number}"
 
 
 class Readings:

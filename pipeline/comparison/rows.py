@@ -24,10 +24,10 @@ from pipeline.comparison.baselines import (
     fit_constant,
     fit_linear,
 )
-from pipeline.comparison.readings import trial_key
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import one_thread
-from pipeline.driver.records import StudyFolder, TrialRecord, read_json, write_json
+from pipeline.driver.json_files import read_json, write_json
+from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.trials import make_member
 from pipeline.errors import TrainingError
 from pipeline.serving.predictor import Predictor
@@ -97,7 +97,7 @@ def collect_rows(
     trials = folder.trials()
     tuned = Row(
         NAMES["tuned"], "tuned", _predict(predictor, prepared), len(trials),
-        sum(trial.epochs for trial in trials), {}, trial_key(best.number),
+        sum(trial.epochs for trial in trials), {}, best.key,
     )  # fmt: skip
     rows = [tuned]
     shelf = Shelf(folder.path / "rows")

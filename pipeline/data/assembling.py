@@ -1,6 +1,6 @@
 """From tables to `Prepared`, in memory: split, decide columns, fit on train, encode."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -8,7 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data.columns import input_columns, listed_types, type_columns
+from pipeline.data.columns import (
+    beside_texts,
+    input_columns,
+    listed_types,
+    text_columns,
+    type_columns,
+)
 from pipeline.data.encoding import Encoder
 from pipeline.data.fitting import fit_encoder
 from pipeline.data.hashing import digest, json_bytes, row_hashes, sha256
@@ -18,9 +24,12 @@ from pipeline.data.references import reference_faults, target_columns
 from pipeline.data.rows import SourceRows, all_parts, group_numbers, join_inputs, split_source
 from pipeline.data.screening import copy_warnings, counting_columns, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
+from pipeline.data.text_encoding import Progress, refuse_bytes
+from pipeline.data.text_fitting import fit_texts, text_notes
 from pipeline.errors import DataError, StudyError
 from pipeline.study.spec import StudySpec
 from pipeline.tasks.base import TaskInfo
+from pipeline.text.ragged import Ragged
 
 FORMAT_VERSION = 1  # of the arrays; raised when they change for the same data and settings
 
@@ -35,12 +44,14 @@ def settings(spec: StudySpec) -> dict[str, Any]:
         {**asdict(task), "name": name, "class_weights": repr(task.class_weights)}
         for name, task in spec.tasks.items()
     ]
+    texts = {"encoder": asdict(spec.model.encoder)} if text_columns(spec) else {}
     return {
         "format": FORMAT_VERSION,
         "seed": spec.seed,
         "sources": list(sources.items()),
         "split": asdict(spec.split),
         "tasks": tasks,
+        **texts,
     }
 
 
@@ -48,6 +59,7 @@ def build_prepared(
     spec: StudySpec,
     frames: Mapping[str, pd.DataFrame],
     sources: Mapping[str, Mapping[str, Any]],
+    progress: Progress | None = None,
 ) -> Prepared:
     """Prepares tables that are in memory; writes nothing.
 
@@ -55,6 +67,7 @@ def build_prepared(
         spec: The study.
         frames: All rows of each source, in the order of the study file.
         sources: What identifies each source's content, for the report.
+        progress: Told how far long work is.
 
     Raises:
         StudyError: The study names columns that its sources lack.
@@ -65,19 +78,26 @@ def build_prepared(
         raise StudyError(faults)
     pieces = with_pieces(spec, frames)
     spec, frames = pieces.spec, pieces.frames
+    for name, frame in frames.items():  # before the split, so that an error names the row
+        for column in spec.sources[name].text_columns:
+            refuse_bytes(frame[column])
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
-    names = input_columns(spec, frames)
-    inputs = join_inputs(rows, names)
+    names, texts = input_columns(spec, frames), text_columns(spec)
+    inputs = join_inputs(spec, rows, names)
     train = all_parts(rows) == "train"
     types, left_out = type_columns(inputs[train], names, listed_types(spec))
-    warnings = _left_out_warnings(left_out)
-    if not types:
+    warnings = _left_out_warnings(left_out) + _beside_warnings(spec, frames)
+    if not types and not texts:
         raise DataError(" ".join(["No column is left as an input.", *warnings]))
     warnings += _screen(spec, rows, list(types))
-    rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs[list(types)])
-    encoder, more = fit_encoder(inputs[all_parts(rows) == "train"], types)
-    tasks, targets = _fit_labels(spec, rows)
-    parts = _cut_parts(rows, encoder, inputs, targets)
+    rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs[[*types, *texts]])
+    tasks, targets = _fit_labels(spec, rows)  # wrong labels are told before long work
+    train = all_parts(rows) == "train"
+    text = fit_texts(inputs[train], texts, spec.model.encoder, progress) if texts else None
+    encoder, more = fit_encoder(inputs[train], types, text)
+    if texts:
+        more += text_notes(inputs, texts, all_parts(rows))
+    parts = _cut_parts(rows, encoder, inputs, targets, progress)
     data_digest = _data_digest(parts, tasks)
     return Prepared(
         parts=parts,
@@ -110,9 +130,9 @@ def part_inputs(spec: StudySpec, frames: Mapping[str, pd.DataFrame], part: str) 
     spec, frames = pieces.spec, pieces.frames
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
     names = input_columns(spec, frames)
-    inputs = join_inputs(rows, names)
+    inputs = join_inputs(spec, rows, names)
     types, _ = type_columns(inputs[all_parts(rows) == "train"], names, listed_types(spec))
-    rows, kept, _, _ = _drop_duplicates(spec, rows, inputs[list(types)])
+    rows, kept, _, _ = _drop_duplicates(spec, rows, inputs[[*types, *text_columns(spec)]])
     inside: pd.DataFrame = kept[all_parts(rows) == part]
     return inside.reset_index(drop=True)
 
@@ -126,6 +146,17 @@ def _left_out_warnings(left_out: Mapping[str, str]) -> list[str]:
         f"Column{'s' if len(names) > 1 else ''} {', '.join(names)} "
         f"{'are' if len(names) > 1 else 'is'} left out: {reason}"
         for reason, names in columns.items()
+    ]
+
+
+def _beside_warnings(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Returns a sentence a source about the columns beside its texts."""
+    return [
+        f"Source `{source}`: {', '.join(f'`{name}`' for name in columns)} "
+        f"{'are' if len(columns) > 1 else 'is'} left out, as always beside a text. List what is "
+        "known when predicting under `numeric`, `categorical` or `boolean`."
+        for source, columns in beside_texts(spec, frames).items()
+        if columns
     ]
 
 
@@ -184,8 +215,9 @@ def _cut_parts(
     encoder: Encoder,
     inputs: pd.DataFrame,
     targets: Mapping[str, NDArray[np.float32]],
+    progress: Progress | None,
 ) -> dict[str, Part]:
-    numeric, codes = encoder.encode(inputs)
+    found = encoder.encode_all(inputs, progress)
     ids = np.concatenate([found.ids for found in rows.values()])
     groups = group_numbers(rows)
     whole = all_parts(rows)
@@ -193,11 +225,12 @@ def _cut_parts(
     for part in PARTS:
         inside = np.flatnonzero(whole == part)
         parts[part] = Part(
-            numeric[inside],
-            codes[inside],
+            found.numeric[inside],
+            found.codes[inside],
             {name: target[inside] for name, target in targets.items()},
             ids[inside],
             None if groups is None else groups[inside],
+            {name: ragged.take(inside) for name, ragged in found.texts.items()},
         )
     return parts
 
@@ -220,7 +253,18 @@ def _prepared_digest(
     parts: Mapping[str, Part],
 ) -> str:
     fitted = [encoder.to_json(), [replace(task, n_labelled={}).to_json() for task in tasks]]
-    arrays = [array.tobytes() for part in parts.values() for array in (part.numeric, part.codes)]
+    # The vectors of texts follow from the texts and the encoder: see `TextEncoder.digest`.
+    n_tabular = encoder.n_tabular
+    arrays = [
+        array.tobytes()
+        for part in parts.values()
+        for array in (part.numeric[:, :n_tabular], part.codes, *_flat(part.texts))
+    ]
     arrays += [part.groups.tobytes() for part in parts.values() if part.groups is not None]
     own = sha256([json_bytes(settings(spec)), json_bytes(fitted), *arrays])
     return digest([data_digest.encode(), own.encode()])
+
+
+def _flat(texts: Mapping[str, Ragged]) -> Iterator[NDArray[Any]]:
+    for rows in texts.values():
+        yield from rows.arrays().values()

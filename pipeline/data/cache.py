@@ -2,7 +2,7 @@
 
 ```
 cache/DIGEST/prepared.json   everything but the arrays; lists each array's file and size
-cache/DIGEST/PART.NAME.npy   the arrays
+cache/DIGEST/PART.NAME.npy   the arrays; encoder.NAME.npy are those of the encoder
 cache/DIGEST/documentsN.json the documents that the rows of task N are pieces of
 cache/index/KEY.json         KEY: hash of settings and of the files' stamps -> DIGEST
 ```
@@ -25,8 +25,10 @@ from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
 from pipeline.errors import DataError
 from pipeline.tasks.base import TaskInfo
 from pipeline.tasks.documents import Documents
+from pipeline.text.ragged import Ragged
 
 _DOCUMENT = "prepared.json"
+_TEXT = "text."  # begins the names of ragged rows
 
 
 def write_prepared(prepared: Prepared, cache: Path, temporary: str) -> Path:
@@ -48,6 +50,7 @@ def write_prepared(prepared: Prepared, cache: Path, temporary: str) -> Path:
     arrays = {f"{name}.{key}.npy": array
               for name, part in prepared.parts.items()
               for key, array in _arrays(part, prepared.tasks).items()}  # fmt: skip
+    arrays |= {f"encoder.{name}.npy": array for name, array in prepared.encoder.arrays().items()}
     sizes = {file: _write_array(draft / file, array) for file, array in arrays.items()}
     for index, task in enumerate(prepared.tasks):
         if task.name in prepared.documents:
@@ -116,6 +119,8 @@ def _arrays(part: Part, tasks: tuple[TaskInfo, ...]) -> dict[str, NDArray[Any]]:
     }  # fmt: skip
     if part.groups is not None:
         arrays["groups"] = part.groups
+    for name, rows in part.texts.items():
+        arrays |= {f"{_TEXT}{name}.{key}": array for key, array in rows.arrays().items()}
     return arrays
 
 
@@ -136,7 +141,9 @@ def _restore(folder: Path, document: Mapping[str, Any]) -> Prepared:
     report = PrepareReport(**document["report"])
     return Prepared(
         parts={name: _restore_part(folder, name, tasks, document["files"]) for name in PARTS},
-        encoder=Encoder.from_json(document["encoder"]),
+        encoder=Encoder.from_json(
+            document["encoder"], _named(folder, "encoder", document["files"])
+        ),
         tasks=tasks,
         data_digest=document["data_digest"],
         prepared_digest=document["prepared_digest"],
@@ -153,16 +160,29 @@ def _restore(folder: Path, document: Mapping[str, Any]) -> Prepared:
 def _restore_part(
     folder: Path, name: str, tasks: tuple[TaskInfo, ...], files: Mapping[str, int]
 ) -> Part:
-    def array(key: str) -> NDArray[Any]:
-        return _map(folder / f"{name}.{key}.npy")
-
+    arrays = _named(folder, name, files)
+    texts: dict[str, dict[str, NDArray[Any]]] = {}
+    for key in arrays:
+        if key.startswith(_TEXT):
+            text, _, field = key.removeprefix(_TEXT).rpartition(".")
+            texts.setdefault(text, {})[field] = arrays[key]
     return Part(
-        numeric=array("numeric"),
-        codes=array("codes"),
-        targets={task.name: array(f"target{i}") for i, task in enumerate(tasks)},
-        ids=array("ids"),
-        groups=array("groups") if f"{name}.groups.npy" in files else None,
+        numeric=arrays["numeric"],
+        codes=arrays["codes"],
+        targets={task.name: arrays[f"target{i}"] for i, task in enumerate(tasks)},
+        ids=arrays["ids"],
+        groups=arrays.get("groups"),
+        texts={text: Ragged(**fields) for text, fields in texts.items()},
     )
+
+
+def _named(folder: Path, prefix: str, files: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """Maps the arrays whose files begin with a prefix, by the rest of their names."""
+    return {
+        file.removeprefix(f"{prefix}.").removesuffix(".npy"): _map(folder / file)
+        for file in files
+        if file.startswith(f"{prefix}.")
+    }
 
 
 def _map(path: Path) -> NDArray[Any]:

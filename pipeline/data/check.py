@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 
 from pipeline.data.columns import input_columns, listed_types, type_columns
-from pipeline.data.encoding import as_text, parse_numbers, read_numbers
+from pipeline.data.encoding import parse_numbers, read_numbers
 from pipeline.data.prepared import PARTS
 from pipeline.data.references import reference_faults
 from pipeline.data.sources import read_source
+from pipeline.data.values import as_text
 from pipeline.errors import DataError, Fault, StudyError
 from pipeline.study.spec import StudySpec
 
@@ -100,7 +101,9 @@ def _inputs(spec: StudySpec, frames: Tables) -> list[str]:
         inputs = [column for column in input_columns(spec, frames) if column in frame]
         types, _ = type_columns(frame, inputs, listed_types(spec))
         counts = pd.Series(list(types.values()), dtype="str").value_counts()
-        shown = ", ".join(f"{n} {found}" for found, n in counts.items())
+        n_texts = len(spec.sources[name].text_columns)
+        found = {**counts, **({"text": n_texts} if n_texts else {})}
+        shown = ", ".join(f"{n} {kind}" for kind, n in found.items())
         notes.append(f"Inputs of `{name}`, as far as its head shows: {shown or 'none'}.")
     return notes
 

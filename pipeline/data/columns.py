@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from pipeline.data.encoding import FALSE_WORDS, TRUE_WORDS, as_text, parse_numbers
-from pipeline.study.spec import StudySpec
+from pipeline.data.encoding import FALSE_WORDS, TRUE_WORDS, parse_numbers
+from pipeline.data.values import as_text
+from pipeline.study.spec import SourceSpec, StudySpec
 
 ColumnType = Literal["numeric", "categorical", "boolean"]
 
@@ -33,19 +34,50 @@ def role_columns(spec: StudySpec) -> dict[str, str]:
 
 
 def input_columns(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Returns the columns of any source that have no other role, in their order."""
-    roles = role_columns(spec)
-    names = dict.fromkeys(str(name) for frame in frames.values() for name in frame.columns)
+    """Returns the columns of any source that have no other role, in their order.
+
+    Texts are not among them. Beside a text, a column is an input only where the file types it.
+    """
+    roles = {**role_columns(spec), **dict.fromkeys(text_columns(spec), "text")}
+    names: dict[str, None] = {}
+    for source, frame in frames.items():
+        listed = _listed(spec.sources[source])
+        has_text = spec.sources[source].text is not None
+        names |= dict.fromkeys(
+            str(name) for name in frame.columns if not has_text or str(name) in listed
+        )
     return [name for name in names if name not in roles]
+
+
+def text_columns(spec: StudySpec) -> list[str]:
+    """Returns the text columns of all sources."""
+    return list(dict.fromkeys(c for source in spec.sources.values() for c in source.text_columns))
+
+
+def beside_texts(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
+    """Returns, for each source with texts, the columns that are no inputs for that reason."""
+    roles = role_columns(spec)
+    return {
+        name: [str(column) for column in frame
+               if str(column) not in {*roles, *source.text_columns, *_listed(source)}]
+        for name, frame in frames.items()
+        if (source := spec.sources[name]).text is not None
+    }  # fmt: skip
+
+
+def _listed(source: SourceSpec) -> dict[str, ColumnType]:
+    types: dict[str, ColumnType] = {}
+    types.update(dict.fromkeys(source.numeric, "numeric"))
+    types.update(dict.fromkeys(source.categorical, "categorical"))
+    types.update(dict.fromkeys(source.boolean, "boolean"))
+    return types
 
 
 def listed_types(spec: StudySpec) -> dict[str, ColumnType]:
     """Returns the columns whose type the study file gives."""
     types: dict[str, ColumnType] = {}
     for source in spec.sources.values():
-        types.update(dict.fromkeys(source.numeric, "numeric"))
-        types.update(dict.fromkeys(source.categorical, "categorical"))
-        types.update(dict.fromkeys(source.boolean, "boolean"))
+        types.update(_listed(source))
     return types
 
 
@@ -108,7 +140,7 @@ def _guess(values: "pd.Series[Any]") -> tuple[ColumnType | None, str]:
 def _guess_text(text: "pd.Series[str]") -> tuple[ColumnType | None, str]:
     n_distinct = text.nunique()
     if n_distinct > len(text) / 2 and text.str.len().median() > LONG_TEXT:
-        return None, "it looks like free text, which tables do not read. Name it under `drop`."
+        return None, "it looks like free text. Name it under `text`, or under `drop`."
     if n_distinct == len(text):
         return None, (
             "it looks like an id: every train row has a text of its own. "

@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from pipeline.data.columns import type_columns
-from pipeline.data.encoding import as_text, parse_numbers
+from pipeline.data.encoding import parse_numbers
 from pipeline.data.prepared import PARTS
 from pipeline.data.screening import counting_columns
 from pipeline.data.sources import read_source
+from pipeline.data.values import as_text
 from pipeline.errors import Fault, StudyError, near_miss
 from pipeline.study.catalogue import names
 from pipeline.study.spec import SourceSpec

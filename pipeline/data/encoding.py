@@ -1,6 +1,5 @@
 """How raw columns become model inputs. Shipped inside served models: numpy and pandas only."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,7 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.data.text_encoding import Progress, TextEncoder
+from pipeline.data.values import as_text, is_blank
 from pipeline.errors import DataError, near_miss
+from pipeline.text.ragged import Ragged
 
 TRUE_WORDS = frozenset({"true", "yes", "y", "t", "on", "1"})
 FALSE_WORDS = frozenset({"false", "no", "n", "f", "off", "0"})
@@ -57,26 +59,51 @@ class CategoricalColumn:
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """Rows as a model reads them.
+
+    Attributes:
+        numeric: (N, D) numbers, standardised.
+        codes: (N, C) category codes.
+        texts: Name to N rows of different lengths; see `TextInputs`.
+    """
+
+    numeric: NDArray[np.float32]
+    codes: NDArray[np.int32]
+    texts: Mapping[str, Ragged]
+
+
+@dataclass(frozen=True)
 class Encoder:
     """Fitted on train rows; (de)serialised by `to_json` and `from_json`.
 
     The numeric inputs are the columns of `numeric` in order, then the indicators of those that
-    have one, in the same order.
+    have one, in the same order, then the vectors of the texts.
     """
 
     numeric: tuple[NumericColumn, ...]
     categorical: tuple[CategoricalColumn, ...]
+    text: TextEncoder | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Raw columns that `encode` reads."""
-        numeric = (column.name for column in self.numeric)
-        return (*numeric, *(column.name for column in self.categorical))
+        return (*self._tabular, *(() if self.text is None else self.text.columns))
+
+    @property
+    def _tabular(self) -> list[str]:
+        numeric = [column.name for column in self.numeric]
+        return [*numeric, *(column.name for column in self.categorical)]
+
+    @property
+    def n_tabular(self) -> int:
+        """Numeric inputs that come from columns of numbers: indicators included."""
+        return len(self.numeric) + sum(column.indicator for column in self.numeric)
 
     @property
     def n_numeric(self) -> int:
-        """Width D of the numeric inputs: indicators included."""
-        return len(self.numeric) + sum(column.indicator for column in self.numeric)
+        """Width D of the numeric inputs: indicators and vectors of texts included."""
+        return self.n_tabular + (0 if self.text is None else self.text.width)
 
     @property
     def n_codes(self) -> tuple[int, ...]:
@@ -84,22 +111,37 @@ class Encoder:
         return tuple(column.n_codes for column in self.categorical)
 
     def encode(self, frame: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Turns raw columns into (N, D) numbers and (N, C) codes.
+        """Turns raw columns into (N, D) numbers and (N, C) codes; see `encode_all`."""
+        found = self.encode_all(frame)
+        return found.numeric, found.codes
+
+    def encode_all(self, frame: pd.DataFrame, progress: Progress | None = None) -> Encoded:
+        """Turns raw columns into everything that a model reads.
 
         Columns may hold any pandas type; extra columns are ignored, missing values (None, NaN,
-        NA, blank text) and unseen categories have a place of their own.
+        NA, blank text) and unseen categories have a place of their own. Of several text columns
+        one is enough: the document of a row is what stands in those that there are.
 
         Raises:
             DataError: A column is absent, or a column of numbers holds a text or an infinity.
         """
-        absent = [name for name in self.columns if name not in frame.columns]
+        self._check_columns(frame)
+        numeric, texts = self._encode_numeric(frame), {}
+        if self.text is not None:
+            found = self.text.encode(frame, progress)
+            numeric, texts = np.concatenate([numeric, found.vectors], axis=1), dict(found.rows)
+        return Encoded(numeric, self._encode_categorical(frame), texts)
+
+    def _check_columns(self, frame: pd.DataFrame) -> None:
+        absent = [name for name in self._tabular if name not in frame.columns]
+        if self.text is not None and not set(self.text.columns) & set(frame.columns):
+            absent += self.text.columns
         if absent:
             hint = near_miss(absent[0], [str(name) for name in frame.columns])
             raise DataError(f"The table lacks the input columns {_listed(absent)}. {hint}".rstrip())
         if not frame.columns.is_unique:
             doubled = str(frame.columns[frame.columns.duplicated()][0])
             raise DataError(f"The table has two columns named `{doubled}`. Remove one.")
-        return self._encode_numeric(frame), self._encode_categorical(frame)
 
     def _encode_numeric(self, frame: pd.DataFrame) -> NDArray[np.float32]:
         raw = np.empty((len(frame), len(self.numeric)))  # (N, columns)
@@ -136,17 +178,26 @@ class Encoder:
                 {"name": column.name, "categories": list(column.categories)}
                 for column in self.categorical
             ],
+            **({} if self.text is None else {"text": self.text.to_json()}),
         }
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Returns what is too large for JSON."""
+        return {} if self.text is None else self.text.arrays()
+
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Encoder":
-        """Rebuilds the encoder that `to_json` described."""
+    def from_json(
+        cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None
+    ) -> "Encoder":
+        """Rebuilds the encoder that `to_json` and `arrays` described."""
+        text = values.get("text")
         return cls(
             tuple(NumericColumn(**column) for column in values["numeric"]),
             tuple(
                 CategoricalColumn(column["name"], tuple(column["categories"]))
                 for column in values["categorical"]
             ),
+            None if text is None else TextEncoder.from_json(text, arrays or {}),
         )
 
 
@@ -197,7 +248,7 @@ def _parse_texts(
     values: NDArray[np.object_], boolean: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     present = ~np.asarray(pd.isna(values))
-    present[present] = [not _blank(value) for value in values[present]]
+    present[present] = [not is_blank(value) for value in values[present]]
     numbers = np.full(len(values), np.nan)
     numbers[present] = [_number(value, boolean) for value in values[present]]
     return numbers, present & ~np.isfinite(numbers)
@@ -214,41 +265,6 @@ def _number(value: object, boolean: bool) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return np.nan
-
-
-def as_text(values: "pd.Series[Any]") -> NDArray[np.object_]:
-    """Returns the text of each value, None where it is missing or blank.
-
-    A number has one text whatever its type: 3 and 3.0 are "3", so that a column of integers that
-    becomes one of floats because of a missing value keeps its categories.
-    """
-    if values.dtype.kind in "iuf":
-        codes, uniques = pd.factorize(values)
-        words = [None if pd.isna(value) else _text(value) for value in uniques]
-        return np.array([*words, None], dtype=object)[codes]  # code -1 stands for missing
-    raw = values.to_numpy(dtype=object)
-    missing = np.asarray(pd.isna(raw))
-    texts = np.full(len(raw), None, dtype=object)
-    texts[~missing] = [None if _blank(value) else _text(value) for value in raw[~missing]]
-    return texts
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value))
-    if isinstance(value, float | np.floating):
-        number = float(value)
-        whole = number.is_integer() and abs(number) < 2**63
-        return str(int(number)) if whole else str(value)
-    if isinstance(value, list | tuple | dict):
-        return json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
-    return str(value)
-
-
-def _blank(value: object) -> bool:
-    return isinstance(value, str) and not value.strip()
 
 
 def _shown(value: object) -> str:

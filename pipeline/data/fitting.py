@@ -7,22 +7,23 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.columns import MAX_CATEGORIES, ColumnType
-from pipeline.data.encoding import (
-    CategoricalColumn,
-    Encoder,
-    NumericColumn,
-    as_text,
-    read_numbers,
-)
+from pipeline.data.encoding import CategoricalColumn, Encoder, NumericColumn, read_numbers
+from pipeline.data.text_encoding import TextEncoder
+from pipeline.data.values import as_text
 from pipeline.errors import DataError
 
 
-def fit_encoder(train: pd.DataFrame, types: Mapping[str, ColumnType]) -> tuple[Encoder, list[str]]:
+def fit_encoder(
+    train: pd.DataFrame,
+    types: Mapping[str, ColumnType],
+    text: TextEncoder | None = None,
+) -> tuple[Encoder, list[str]]:
     """Fits medians, means, deviations and category tables.
 
     Args:
         train: Train rows.
-        types: Type of each input column.
+        types: Type of each input column that is no text.
+        text: What reads the texts, fitted.
 
     Returns:
         The encoder, and a sentence for each column that lost categories.
@@ -45,7 +46,7 @@ def fit_encoder(train: pd.DataFrame, types: Mapping[str, ColumnType]) -> tuple[E
                 f"Column `{name}` keeps its {len(column.categories)} most frequent values; "
                 f"{n_lost} rarer ones count as unseen."
             )
-    return Encoder(numeric, tuple(categorical)), warnings
+    return Encoder(numeric, tuple(categorical), text), warnings
 
 
 def _fit_numeric(values: "pd.Series[Any]", boolean: bool) -> NumericColumn:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data.encoding import as_text
+from pipeline.data.values import as_text
 
 Hashes = NDArray[np.uint64]
 
@@ -51,7 +51,9 @@ def mix(values: Hashes) -> Hashes:
 
 def text_hash(text: str) -> int:
     """Returns the 64-bit hash of a text."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+    return int.from_bytes(
+        hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8], "little"
+    )
 
 
 def value_hashes(values: "pd.Series[Any]") -> Hashes:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.data.encoding import as_text
 from pipeline.data.hashing import digest
 from pipeline.data.rows import SourceRows, split_source
+from pipeline.data.values import as_text
 from pipeline.errors import DataError
 from pipeline.study.spec import BudgetSpec, SourceSpec, SplitSpec, StudySpec, TaskSpec
 from pipeline.tasks.documents import Document, Documents, split_document

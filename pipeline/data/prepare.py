@@ -14,6 +14,7 @@ from pipeline.data.hashing import digest, frame_digest, json_bytes
 from pipeline.data.locating import content_digest
 from pipeline.data.prepared import Prepared
 from pipeline.data.sources import Source, find_source
+from pipeline.data.text_encoding import Progress
 from pipeline.errors import DataError, StoreError, near_miss
 from pipeline.study.spec import StudySpec
 
@@ -26,6 +27,7 @@ def prepare_data(
     cache: Path,
     data_dir: Path | None = None,
     tables: Mapping[str, DataFrame] | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Prepares the data of a study, or opens what an earlier call prepared.
 
@@ -35,6 +37,7 @@ def prepare_data(
         cache: Folder of prepared data, made where it is absent.
         data_dir: Folder given by `--data` or `MTL_DATA`.
         tables: Tables passed from Python in place of files, by source.
+        progress: Told how far long work is.
 
     Raises:
         StudyError: The study names columns that its sources lack.
@@ -50,7 +53,7 @@ def prepare_data(
             found, damage = look_up(cache, key)
             if found is not None:
                 return found
-            built = _build(spec, sources)
+            built = _build(spec, sources, progress)
             written = open_prepared(write_prepared(built, cache, temporary=key))
             remember(cache, key, written.prepared_digest)
     except OSError as error:
@@ -115,7 +118,7 @@ def _key(spec: StudySpec, sources: list[Source]) -> str:
     return digest([json_bytes([settings(spec), stamps])])
 
 
-def _build(spec: StudySpec, sources: list[Source]) -> Prepared:
+def _build(spec: StudySpec, sources: list[Source], progress: Progress | None) -> Prepared:
     frames: dict[str, DataFrame] = {}
     found: dict[str, dict[str, Any]] = {}
     for source in sources:
@@ -127,4 +130,4 @@ def _build(spec: StudySpec, sources: list[Source]) -> Prepared:
             "sha256": content_digest(source.files) if source.files else frame_digest(frame),
             "columns": [str(column) for column in frame.columns],
         }
-    return build_prepared(spec, frames, found)
+    return build_prepared(spec, frames, found, progress)

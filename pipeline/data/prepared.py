@@ -12,6 +12,7 @@ from pipeline.data.encoding import Encoder
 from pipeline.tasks.base import Kind, TaskInfo
 from pipeline.tasks.documents import Documents
 from pipeline.tasks.registry import kind_of
+from pipeline.text.ragged import Ragged
 
 PARTS = ("train", "valid", "test")
 
@@ -21,11 +22,13 @@ class Part:
     """The rows of one part of the split.
 
     Attributes:
-        numeric: (N, D) float32, standardised on train; missing-value indicators among them.
+        numeric: (N, D) float32, standardised on train; missing-value indicators and the vectors of
+            texts among them.
         codes: (N, C) int32 category codes; 0 stands for unseen.
         targets: Task name to (N,) or (N, L) float32, NaN where a label is missing.
         ids: (N,) fixed-width ASCII bytes: the row's id or a hash of its content.
         groups: (N,) int64 group number where the split is grouped, else None.
+        texts: Name to N rows of different lengths, such as the `terms` of documents.
     """
 
     numeric: NDArray[np.float32]
@@ -33,6 +36,7 @@ class Part:
     targets: Mapping[str, NDArray[np.float32]]
     ids: NDArray[np.bytes_]
     groups: NDArray[np.int64] | None = None
+    texts: Mapping[str, Ragged] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.numeric.shape[0])

@@ -5,13 +5,14 @@ import gzip
 import io
 import itertools
 import json
+import re
 import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, Any, TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import DataError
 
 _DELIMITERS = (",", ";", "\t", "|")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN = {"\t": "tab"}
 _LONGEST_FIELD = 1 << 27  # bytes; the csv module's own limit of 131,072 is below a long document
 
@@ -185,7 +187,16 @@ def _record(path: Path, number: int, line: str) -> dict[str, object]:
         raise DataError(f"{path}, line {number} is not JSON: {error}.") from error
     if not isinstance(record, dict):
         raise DataError(f"{path}, line {number} must be a JSON object. Found {line.strip()[:60]}.")
-    return record
+    return _whole_characters(record) if "\\ud" in line.lower() else record
+
+
+def _whole_characters(value: Any) -> Any:
+    """Replaces halves of characters, which JSON can escape in ASCII, and no column can hold."""
+    if isinstance(value, dict):
+        return {_whole_characters(key): _whole_characters(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_whole_characters(inner) for inner in value]
+    return _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
 def _unique_keys(path: Path, number: int) -> Callable[[list[tuple[str, object]]], object]:

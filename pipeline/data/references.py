@@ -54,6 +54,8 @@ def _source_columns(spec: StudySpec) -> _Named:
         for key in ("drop", "numeric", "categorical", "boolean"):
             for column in getattr(source, key):
                 yield f"sources.{name}.{key}", name, column
+        for column in source.text_columns:
+            yield f"sources.{name}.text", name, column
 
 
 def _task_columns(spec: StudySpec) -> _Named:

@@ -1,6 +1,6 @@
 """The rows of the sources: what names them, their part of the split, their groups."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data.encoding import as_text
 from pipeline.data.hashing import Hashes, digest, row_hashes, value_hashes
 from pipeline.data.references import strata_columns
 from pipeline.data.splitting import split_rows
+from pipeline.data.values import as_text
 from pipeline.errors import DataError
 from pipeline.study.spec import StudySpec
 
@@ -89,13 +89,28 @@ def _own_ids(values: "pd.Series[Any]", where: str) -> NDArray[np.bytes_]:
     return np.array(plain, dtype=np.bytes_)
 
 
-def join_inputs(rows: Mapping[str, SourceRows], names: list[str]) -> pd.DataFrame:
-    """Puts the sources' rows below each other; a column that a source lacks is missing there."""
-    frames = [found.frame for found in rows.values()]
-    if len(frames) == 1:
-        return frames[0][names]
-    # As objects: joining typed columns would make 3 of one source 3.0 beside a missing value.
-    whole = [frame.reindex(columns=names).astype(object) for frame in frames]
+def join_inputs(
+    spec: StudySpec, rows: Mapping[str, SourceRows], names: Sequence[str]
+) -> pd.DataFrame:
+    """Puts the sources' rows below each other; a column that a source lacks is missing there.
+
+    Args:
+        spec: The study.
+        rows: The rows of each source.
+        names: Input columns that are no texts; the text columns come behind them.
+    """
+    texts = dict.fromkeys(
+        column for source in spec.sources.values() for column in source.text_columns
+    )
+    columns = [*names, *texts]
+    if len(rows) == 1:
+        return next(iter(rows.values())).frame[columns]
+    whole = []
+    for source, found in rows.items():
+        foreign = texts.keys() - set(spec.sources[source].text_columns)
+        own = found.frame.drop(columns=[c for c in foreign if c in found.frame])
+        # As objects: joining typed columns would make 3 of one source 3.0 beside a missing value.
+        whole.append(own.reindex(columns=columns).astype(object))
     return pd.concat(whole, ignore_index=True).infer_objects()
 
 

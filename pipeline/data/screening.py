@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data.encoding import as_text, parse_numbers
+from pipeline.data.encoding import parse_numbers
 from pipeline.data.hashing import Hashes, value_hashes
+from pipeline.data.values import as_text
 
 PAIRS = (("train", "valid"), ("train", "test"), ("valid", "test"))
 _FEWEST_ROWS = 20  # on fewer, two columns match by chance

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data.encoding import as_text, parse_numbers
+from pipeline.data.encoding import parse_numbers
 from pipeline.data.hashing import Hashes, uniform, value_hashes
 from pipeline.data.prepared import PARTS
+from pipeline.data.values import as_text
 from pipeline.errors import DataError, Fault, StudyError
 from pipeline.study.spec import SplitSpec
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data.encoding import as_text
 from pipeline.data.prepared import PARTS
 from pipeline.data.references import target_columns
+from pipeline.data.values import as_text
 from pipeline.errors import DataError
 from pipeline.study.catalogue import load
 from pipeline.study.spec import StudySpec

@@ -6,6 +6,7 @@ nothing of trials, stores or pruning.
 
 from __future__ import annotations
 
+import time
 import traceback
 from abc import ABC, abstractmethod
 from collections import deque
@@ -26,15 +27,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """An array trained an epoch and waits for an answer."""
+    """An array trained an epoch and waits for an answer.
+
+    Attributes:
+        array: Its number.
+        results: Of each member that trained in the epoch.
+        trained: The ends of members that ended since the array's epoch before.
+    """
 
     array: int
     results: tuple[EpochResult, ...]
+    trained: tuple[Trained, ...] = ()
 
 
 @dataclass(frozen=True)
 class ArrayDone:
-    """An array ended."""
+    """An array has no members left; here are the ends that no epoch has told."""
 
     array: int
     trained: tuple[Trained, ...]
@@ -76,7 +84,15 @@ class Backend(ABC):
 
     @abstractmethod
     def answer(self, array: int, answer: Answer) -> None:
-        """Lets an array go on after an `EpochDone`."""
+        """Lets an array go on after an `EpochDone`, with the members that join it."""
+
+    @property
+    @abstractmethod
+    def waited_seconds(self) -> float:
+        """How long a worker had nothing to train between its first epoch and its latest: mean.
+
+        The time in which workers waited for the caller, or for each other where it made them.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -90,6 +106,8 @@ class ArraySet:
         self._prepared = prepared
         self._running: dict[int, Epochs] = {}
         self._ready: deque[tuple[int, Answer | None]] = deque()
+        self._paused: float | None = None  # when the latest step ended
+        self.waited_seconds = 0.0
 
     def add(self, array: int, members: Sequence[Member]) -> None:
         """Takes an array on."""
@@ -107,17 +125,25 @@ class ArraySet:
 
     def step(self) -> Event:
         """Trains the next epoch of the array whose turn it is."""
+        if self._paused is not None:
+            self.waited_seconds += time.perf_counter() - self._paused
+        try:
+            return self._step()
+        finally:
+            self._paused = time.perf_counter()
+
+    def _step(self) -> Event:
         array, answer = self._ready.popleft()
         epochs = self._running[array]
         try:
-            results = next(epochs) if answer is None else epochs.send(answer)
-        except StopIteration as end:
+            end = next(epochs) if answer is None else epochs.send(answer)
+        except StopIteration as stop:
             del self._running[array]
-            return ArrayDone(array, tuple(end.value))
+            return ArrayDone(array, tuple(stop.value))
         except Exception:
             del self._running[array]
             return ArrayFailed(array, traceback.format_exc())
-        return EpochDone(array, tuple(results))
+        return EpochDone(array, tuple(end.results), tuple(end.trained))
 
 
 @contextmanager
@@ -152,6 +178,11 @@ class InProcess(Backend):
     def answer(self, array: int, answer: Answer) -> None:
         """Lets an array go on."""
         self._arrays.answer(array, answer)
+
+    @property
+    def waited_seconds(self) -> float:
+        """The time between epochs."""
+        return self._arrays.waited_seconds
 
     def close(self) -> None:
         """Abandons what still runs."""

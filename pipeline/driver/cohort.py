@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pipeline.driver.backend import (
-    ArrayDone,
-    ArrayFailed,
-    ArrayLost,
-    Backend,
-    EpochDone,
-    Event,
-)
+from pipeline.driver.arrays import Arrays
+from pipeline.driver.backend import ArrayDone, Backend, EpochDone, Event
 from pipeline.driver.pruners import Curves, Pruner, Rung
 from pipeline.errors import Interrupted
-from pipeline.training.loop import Answer
+from pipeline.training.loop import Answer, Stops
 from pipeline.training.members import EpochResult, Member, Trained, arrays_of
-
-PATIENCE = 6
-"""What an array may cost before its members are tried alone: an error costs 3, a lost worker 1."""
-
-PATIENCE_ALONE = 3
-"""Likewise for a member alone, before it has failed."""
 
 
 class CohortRun:
@@ -52,18 +40,16 @@ class CohortRun:
         stopping: Callable[[], bool],
     ) -> None:
         self._backend = backend
+        self._arrays = Arrays(backend)
+        self._groups = arrays_of(members, population)
         self._pruner = pruner
         self._rungs = pruner.rungs()
         self._told = told
         self._on_epochs = on_epochs
         self._stopping = stopping
-        self._arrays = dict(enumerate(arrays_of(members, population)))
-        self._patience = dict.fromkeys(self._arrays, PATIENCE)
-        self._alone: set[int] = set()
-        self._next_array = len(self._arrays)
         self._numbers = [member.number for member in members]
         self._waiting: dict[int, EpochDone] = {}
-        self._decided: dict[int, Answer] = {}
+        self._decided: dict[int, Stops] = {}
         self._trained: dict[int, Trained] = {}
         self.curves: dict[int, list[float]] = {number: [] for number in self._numbers}
 
@@ -77,9 +63,9 @@ class CohortRun:
         Raises:
             Interrupted: `stopping` said so; nothing of the cohort counts.
         """
-        self._backend.submit(self._arrays)
+        self._arrays.submit(self._groups)
         once_started()
-        while len(self._trained) < len(self._numbers):
+        while self._arrays.members:
             event = self._backend.receive()
             if self._stopping():
                 raise Interrupted("The cohort was stopped; it runs again when resumed.")
@@ -88,15 +74,17 @@ class CohortRun:
         return [self._trained[number] for number in self._numbers]
 
     def _take(self, event: Event) -> None:
+        trained: Sequence[Trained]
         if isinstance(event, EpochDone):
+            trained = event.trained
             self._epoch_done(event)
         elif isinstance(event, ArrayDone):
-            del self._arrays[event.array]
-            self._trained.update({result.number: result for result in event.trained})
-        elif isinstance(event, ArrayFailed):
-            self._retry(event.array, event.traceback, cost=3)
-        elif isinstance(event, ArrayLost):
-            self._retry(event.array, event.reason, cost=1)
+            trained = event.trained
+            self._arrays.end(event.array)
+        else:
+            self._waiting.pop(event.array, None)
+            trained = self._arrays.again(event)
+        self._trained.update({result.number: result for result in trained})
         self._decide_when_all_wait()
 
     def _epoch_done(self, event: EpochDone) -> None:
@@ -109,7 +97,7 @@ class CohortRun:
             self._on_epochs(fresh)
         epoch = event.results[0].epoch
         if epoch not in self._rungs:
-            self._backend.answer(event.array, {})
+            self._backend.answer(event.array, Answer())
         elif epoch in self._decided:
             self._answer(event, self._decided[epoch])
         else:
@@ -117,7 +105,7 @@ class CohortRun:
 
     def _decide_when_all_wait(self) -> None:
         """Decides the lowest rung once every array that still runs has reached a rung."""
-        while self._waiting and self._waiting.keys() == self._arrays.keys():
+        while self._waiting and self._waiting.keys() == self._arrays.members.keys():
             epoch = min(event.results[0].epoch for event in self._waiting.values())
             here = [e for e in self._waiting.values() if e.results[0].epoch == epoch]
             training = frozenset(
@@ -130,40 +118,12 @@ class CohortRun:
                 del self._waiting[event.array]
                 self._answer(event, self._decided[epoch])
 
-    def _answer(self, event: EpochDone, decided: Answer) -> None:
+    def _answer(self, event: EpochDone, decided: Stops) -> None:
         numbers = {result.number for result in event.results}
         mine = {number: stop for number, stop in decided.items() if number in numbers}
-        self._backend.answer(event.array, mine)
-
-    def _retry(self, array: int, reason: str, cost: int) -> None:
-        """Runs an array again, in the end each member alone to find the one at fault."""
-        members = self._arrays.pop(array)
-        self._waiting.pop(array, None)
-        patience = self._patience.pop(array) - cost
-        if patience > 0:
-            self._resubmit([members], patience, alone=array in self._alone)
-        elif array not in self._alone:
-            self._resubmit([[member] for member in members], PATIENCE_ALONE, alone=True)
-        else:
-            self._trained.update({member.number: _failed(member, reason) for member in members})
-
-    def _resubmit(self, groups: Sequence[list[Member]], patience: int, alone: bool) -> None:
-        again = dict(enumerate(groups, self._next_array))
-        self._next_array += len(groups)
-        self._arrays.update(again)
-        self._patience.update(dict.fromkeys(again, patience))
-        if alone:
-            self._alone.update(again)
-        self._backend.submit(again)
+        self._backend.answer(event.array, Answer(mine))
 
 
 def _finite(curve: Sequence[float]) -> list[float]:
     """Returns a curve up to where its member diverged."""
     return [score for score in curve if score == score]
-
-
-def _failed(member: Member, reason: str) -> Trained:
-    return Trained(
-        number=member.number, state="failed", reason=reason, epochs=0, best_epoch=0, score=None,
-        evaluation=None, parameters={}, tasks=(), n_parameters=0, seconds=0.0,
-    )  # fmt: skip

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.data.prepared import Prepared
+from pipeline.driver.choice import choose, configurations
 from pipeline.driver.records import StudyFolder, TrialRecord, best_trials
 from pipeline.driver.trials import end_of, make_predictor
+from pipeline.study.spec import FinalistsSpec
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.members import Member, Trained
 
@@ -18,12 +20,20 @@ class BestModels:
         folder: The study's files.
         prepared: Its data.
         count: How many.
+        finalists: How the best are retrained.
     """
 
-    def __init__(self, folder: StudyFolder, prepared: Prepared, count: int) -> None:
+    def __init__(
+        self,
+        folder: StudyFolder,
+        prepared: Prepared,
+        count: int,
+        finalists: FinalistsSpec | None = None,
+    ) -> None:
         self._folder = folder
         self._prepared = prepared
         self._count = count
+        self._finalists = finalists
 
     def keep(
         self, members: Sequence[Member], trained: Sequence[Trained], records: Sequence[TrialRecord]
@@ -34,29 +44,38 @@ class BestModels:
         for member, result in zip(members, trained, strict=True):
             if member.number in chosen:
                 predictor = make_predictor(member, result, self._prepared)
-                self._folder.save_model(member.number, predictor)
+                self._folder.save_model(f"trial-{member.number}", predictor)
 
     def drop(self) -> None:
-        """Deletes the models of trials that are no longer among the best."""
-        best = best_trials(self._folder.trials(), self._count)
-        for number in set(self._folder.models()) - {trial.number for trial in best}:
-            self._folder.drop_model(number)
+        """Deletes the models that nobody will ask for."""
+        for key in set(self._folder.models()) - self._wanted():
+            self._folder.drop_model(key)
 
     def publish(self, tracker: Tracker) -> None:
-        """Logs the kept models that MLflow has not, and drops those no longer kept."""
+        """Logs the best trials' models and the shipped one, and drops those no longer kept."""
         self.drop()
-        trials = {trial.number: trial for trial in self._folder.trials()}
+        best = best_trials(self._folder.trials(), self._count)
+        choice = choose(self._folder, self._finalists)
+        shown = {record.key: record for record in (*best, *([choice.shipped] if choice else []))}
         record = self._folder.record()
         logged: dict[str, str] = record.get("models", {})
-        kept = self._folder.models()
-        for number in kept:
-            predictor = self._folder.load_model(number)
-            if str(number) not in logged and predictor is not None:
-                trial = trials[number]
-                model_id = tracker.log_model(trial.run_id, predictor, end=end_of(trial))
-                logged[str(number)] = model_id
+        for key, trial in shown.items():
+            predictor = self._folder.load_model(key)
+            if key not in logged and predictor is not None:
+                logged[key] = tracker.log_model(trial.run_id, predictor, end=end_of(trial))
                 self._folder.save_record({**record, "models": logged})
-        for gone in set(logged) - {str(number) for number in kept}:
+        for gone in set(logged) - {*shown}:
             if tracker.drop_model(logged[gone]):  # else the registry needs it, and it stays
                 del logged[gone]
                 self._folder.save_record({**record, "models": logged})
+
+    def _wanted(self) -> set[str]:
+        """Returns the keys of the best trials, and of the chosen finalists or all candidates."""
+        kept = best_trials(self._folder.trials(), self._count)
+        choice = choose(self._folder, self._finalists)
+        if choice is not None and choice.retrained:
+            kept += choice.seeds
+        else:  # those that are there must last until the others are trained
+            for trial in configurations(self._folder, self._finalists):
+                kept += self._folder.finalists(trial.number) or []
+        return {record.key for record in kept}

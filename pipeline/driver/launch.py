@@ -24,7 +24,8 @@ class SearchOptions:
 
     Attributes:
         n_trials: Finished trials at the end, those of earlier launches counted.
-        timeout_seconds: After this no further cohort starts; the running one is finished.
+        timeout_seconds: After this no further cohort starts, in the free order no further trial;
+            what runs is finished.
         n_workers: Local processes; 1 trains in the driver's own process.
     """
 

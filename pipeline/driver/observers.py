@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pipeline.driver.records import Cohort, TrialRecord
+from pipeline.driver.records import TrialRecord
 from pipeline.training.members import EpochResult
 
 
@@ -15,14 +15,14 @@ class Observer(Protocol):
     def search_started(self, n_trials: int, finished: Sequence[TrialRecord]) -> None:
         """The search goes on from the finished trials towards `n_trials`."""
 
-    def cohort_started(self, cohort: Cohort) -> None:
-        """A cohort was asked and starts to train."""
+    def trials_started(self, numbers: Sequence[int]) -> None:
+        """Trials were asked and start to train."""
 
     def epochs_done(self, results: Sequence[EpochResult]) -> None:
         """Members trained an epoch."""
 
     def trials_done(self, trials: Sequence[TrialRecord]) -> None:
-        """A cohort's trials ended and were told."""
+        """Trials ended and were told."""
 
     def search_ended(self) -> None:
         """The search ended, however it did."""

@@ -28,7 +28,8 @@ from pipeline.training.members import Member
 class _Worker:
     process: BaseProcess
     pipe: Connection
-    arrays: dict[int, int] = field(default_factory=dict)  # array to its number of members
+    arrays: dict[int, int] = field(default_factory=dict)  # array to its members that train
+    waited_seconds: float = 0.0
 
     @property
     def load(self) -> int:
@@ -50,6 +51,7 @@ class LocalProcesses(Backend):
         self._context = _context()
         self._workers = [self._start() for _ in range(n_workers)]
         self._events: list[Event] = []
+        self._waited_before = 0.0  # by workers that died
 
     @property
     def pids(self) -> list[int]:
@@ -67,13 +69,20 @@ class LocalProcesses(Backend):
         """Lets an array go on."""
         worker = self._worker_of(array)
         if worker is not None:
-            self._send(worker, ("answer", array, dict(answer)))
+            worker.arrays[array] += len(answer.joining) - len(answer.stops)
+            self._send(worker, ("answer", array, answer))
 
     def receive(self) -> Event | None:
         """Returns the next event, or None after a short while without one."""
         if not self._events:
             self._collect()
         return self._events.pop(0) if self._events else None
+
+    @property
+    def waited_seconds(self) -> float:
+        """As the workers say with each event; those that died count with what they said."""
+        now = sum(worker.waited_seconds for worker in self._workers)
+        return (self._waited_before + now) / len(self._workers)
 
     def close(self) -> None:
         """Kills the workers: they hold nothing that must be saved."""
@@ -97,8 +106,12 @@ class LocalProcesses(Backend):
         """Reads what a worker sent; what it sent before it died is still there to read."""
         try:
             while worker.pipe.poll():
-                event: Event = worker.pipe.recv()
-                if not isinstance(event, EpochDone):
+                event: Event
+                event, worker.waited_seconds = worker.pipe.recv()
+                if isinstance(event, EpochDone):
+                    n_on = sum(not result.last for result in event.results)
+                    worker.arrays[event.array] = n_on
+                else:
                     worker.arrays.pop(event.array, None)
                 self._events.append(event)
         except (EOFError, OSError):
@@ -110,6 +123,7 @@ class LocalProcesses(Backend):
     def _bury(self, worker: _Worker) -> None:
         worker.process.join()
         worker.pipe.close()
+        self._waited_before += worker.waited_seconds
         reason = f"its worker process ended with exit code {worker.process.exitcode}"
         self._events += [ArrayLost(array, reason) for array in worker.arrays]
         self._workers[self._workers.index(worker)] = self._start()

@@ -1,9 +1,10 @@
 """Rules that stop members early, computed from recorded values alone.
 
-A decision uses the cohorts told before this one was asked and the cohort's own members, never
-what happens to have finished: it is the same on any number of workers and after any restart.
-Every rule sees scores, higher is better, and gives its decisions at rungs only, so that arrays
-wait for each other rarely.
+In the fixed order a decision uses the cohorts told before this one was asked and the cohort's own
+members, never what happens to have finished: it is the same on any number of workers and after any
+restart. In the free order it uses whatever has come that far, or has ended, by then. Every rule
+sees scores, higher is better, and gives its decisions at rungs only, so that arrays wait for each
+other rarely.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ class Rung:
 
     Attributes:
         epoch: Of the rung.
-        told: Curves of the trials of earlier cohorts.
-        own: Curves of the cohort's members, up to this epoch for those that still train.
+        told: Curves of the trials of earlier cohorts; in the free order, of all others that have
+            ended or come at least that far.
+        own: Curves of the cohort's members, up to this epoch for those that still train; in the
+            free order, of the members to decide on.
         training: Members to decide on.
     """
 
@@ -104,6 +107,33 @@ class Median(Pruner):
         }
 
 
+FACTOR = 3
+"""Of successive halving: a rung lets the best third go on, and the next is three times as far.
+Little depends on it; 3 and 4 are the choices of Li et al. (2018)."""
+
+
+class Halving(Pruner):
+    """Successive halving in one bracket, asynchronous in the free order (ASHA, Li et al., 2020).
+
+    At epochs 1, 3, 9, ... a member goes on if its best score is in the best third of all trials
+    that reached the rung so far, itself among them. Nobody waits for a rung to fill: where fewer
+    than three have reached it, all go on.
+    """
+
+    def rungs(self) -> frozenset[int]:
+        """Returns the powers of the factor below the last epoch."""
+        return powers_below(self.n_epochs)
+
+    def decide(self, rung: Rung) -> dict[int, Stop]:
+        """Stops members outside the best third."""
+        scores = reached(rung)
+        reason = f"not in the best third of {len(scores)} trials at epoch {rung.epoch}"
+        return {
+            number: Stop("pruned", f"{scores[number]:.4f} is {reason}")
+            for number in outside(scores, rung.training)
+        }
+
+
 class Hyperband(Pruner):
     """Brackets of successive halving (Li et al., 2018), factor 3.
 
@@ -112,19 +142,14 @@ class Hyperband(Pruner):
     that reached the rung, in told cohorts and in its own.
     """
 
-    factor = 3
-
     @property
     def n_brackets(self) -> int:
         """Brackets, so that the last one first decides below the last epoch."""
-        count = 1
-        while self.factor**count < self.n_epochs:
-            count += 1
-        return count
+        return max(1, len(powers_below(self.n_epochs)))
 
     def bracket(self, number: int) -> int:
         """Returns the bracket of a trial: those that start early get more trials."""
-        budget = [self.factor ** (self.n_brackets - s) for s in range(self.n_brackets)]
+        budget = [FACTOR ** (self.n_brackets - s) for s in range(self.n_brackets)]
         draw = derive_seed(self.seed, number, "bracket") % sum(budget)
         for s, share in enumerate(budget):
             if draw < share:
@@ -134,27 +159,42 @@ class Hyperband(Pruner):
 
     def rungs(self) -> frozenset[int]:
         """Returns the powers of the factor below the last epoch."""
-        powers = {self.factor**s for s in range(self.n_brackets)}
-        return frozenset(epoch for epoch in powers if epoch < self.n_epochs)
+        return powers_below(self.n_epochs)
 
     def decide(self, rung: Rung) -> dict[int, Stop]:
         """Stops members outside the best third of their bracket."""
         stops: dict[int, Stop] = {}
-        reached = {
-            number: max(curve[: rung.epoch])
-            for number, curve in {**rung.told, **rung.own}.items()
-            if len(curve) >= rung.epoch
-        }
+        scores = reached(rung)
         for bracket in range(self.n_brackets):
-            if self.factor**bracket > rung.epoch:
+            if FACTOR**bracket > rung.epoch:
                 continue
-            scores = {n: score for n, score in reached.items() if self.bracket(n) == bracket}
-            if len(scores) < self.factor:
-                continue
-            n_kept = max(1, len(scores) // self.factor)
-            bar = sorted(scores.values(), reverse=True)[n_kept - 1]
-            for number in sorted(rung.training & scores.keys()):
-                if scores[number] < bar:
-                    reason = f"not in the best third of bracket {bracket} at epoch {rung.epoch}"
-                    stops[number] = Stop("pruned", reason)
+            own = {n: score for n, score in scores.items() if self.bracket(n) == bracket}
+            reason = f"not in the best third of bracket {bracket} at epoch {rung.epoch}"
+            stops |= dict.fromkeys(outside(own, rung.training), Stop("pruned", reason))
         return stops
+
+
+def powers_below(n_epochs: int) -> frozenset[int]:
+    """Returns the powers of the factor below a number of epochs."""
+    powers, epoch = set(), 1
+    while epoch < n_epochs:
+        powers.add(epoch)
+        epoch *= FACTOR
+    return frozenset(powers)
+
+
+def reached(rung: Rung) -> dict[int, float]:
+    """Returns the best score until the rung of each trial that reached it."""
+    return {
+        number: max(curve[: rung.epoch])
+        for number, curve in {**rung.told, **rung.own}.items()
+        if len(curve) >= rung.epoch
+    }
+
+
+def outside(scores: Mapping[int, float], training: frozenset[int]) -> list[int]:
+    """Returns which members are not in the best third of the scores; of fewer than three, none."""
+    if len(scores) < FACTOR:
+        return []
+    bar = sorted(scores.values(), reverse=True)[len(scores) // FACTOR - 1]
+    return sorted(number for number in training & scores.keys() if scores[number] < bar)

@@ -1,4 +1,4 @@
-"""A study on disk: what it was launched with, its cohorts' outcomes, its best models.
+"""A study on disk: what it was launched with, its trials' outcomes, its best models.
 
 Every file is written whole or not at all, and before the journal is told: what the journal says
 is finished can always be shown. Only the driver that holds the study's lock writes.
@@ -6,14 +6,14 @@ is finished can always be shown. Only the driver that holds the study's lock wri
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.driver.json_files import JsonLines, read_json, write_json
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.tasks.base import TaskInfo
 
@@ -43,7 +43,8 @@ class TrialRecord:
     Attributes:
         number: From 0.
         params: Scalars by dotted path.
-        weights: Loss weight of each task.
+        weights: Loss weight of each task: where a strategy moves them, their means in the best
+            epoch.
         seed: Of its initial parameters.
         state: complete, pruned, diverged or failed.
         reason: Why it ended so.
@@ -58,6 +59,11 @@ class TrialRecord:
         ended_ms: When it ended, in milliseconds since 1970: the time of its last metrics.
         tasks: The tasks as this trial decodes them.
         history: What was tracked of each epoch.
+        first_epoch: See `Trained`.
+        replicate: 0 in the search; a finalist is its trial again under the fresh seed and
+            replicate of this number.
+        cosines: Task to later task to the mean cosine of their gradients over the looks at this
+            trial; empty where there was none.
     """
 
     number: int
@@ -77,6 +83,19 @@ class TrialRecord:
     ended_ms: int
     tasks: tuple[TaskInfo, ...] = ()
     history: tuple[EpochRecord, ...] = ()
+    first_epoch: int = 1
+    replicate: int = 0
+    cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Names its model: `trial-12`, or `trial-12-seed-3` for a finalist."""
+        return f"trial-{self.number}" + (f"-seed-{self.replicate}" if self.replicate else "")
+
+    @property
+    def label(self) -> str:
+        """Names it for people: `#12`, or `#12 seed 3`."""
+        return f"#{self.number}" + (f" seed {self.replicate}" if self.replicate else "")
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values."""
@@ -85,6 +104,7 @@ class TrialRecord:
         plain["tasks"] = [task.to_json() for task in self.tasks]
         plain["history"] = [vars(epoch) for epoch in self.history]
         plain["params"], plain["weights"] = dict(self.params), dict(self.weights)
+        plain["cosines"] = {task: dict(others) for task, others in self.cosines.items()}
         return plain
 
     @classmethod
@@ -124,7 +144,7 @@ class StudyFolder:
         self.name = name
         self.path = studies / name
         self.journal = studies / f"{name}.journal"
-        self._read: dict[Path, list[TrialRecord]] = {}  # an outcome is written once
+        self._forget()
 
     def exists(self) -> bool:
         """Whether anything of the study is here."""
@@ -150,59 +170,86 @@ class StudyFolder:
             bounds.append([cohort.start, cohort.stop])
             self.save_record(record)
 
+    def extend(self, stop: int) -> None:
+        """Notes, before they are asked, trials below `stop` that end one by one: free order."""
+        self.save_record({**self.record(), "cohorts": [[0, stop]]})
+
     def outcome(self, cohort: Cohort) -> list[TrialRecord] | None:
         """Returns how a cohort's trials ended; None until all have."""
-        path = self._outcome_path(cohort)
-        if path not in self._read:
-            stored = read_json(path)
-            if stored is None:
-                return None
-            self._read[path] = [TrialRecord.from_json(trial) for trial in stored]
-        return self._read[path]
+        return self._read_trials(self._outcome_path(cohort))
 
     def save_outcome(self, cohort: Cohort, trials: Iterable[TrialRecord]) -> None:
         """Keeps how a cohort's trials ended."""
         write_json(self._outcome_path(cohort), [trial.to_json() for trial in trials])
 
+    def append_outcomes(self, trials: Iterable[TrialRecord]) -> None:
+        """Keeps how trials ended that end one by one."""
+        self._read_log()
+        self._log.append(trial.to_json() for trial in trials)
+
+    def _read_log(self) -> None:
+        for stored in self._log.fresh():
+            trial = TrialRecord.from_json(stored)
+            self._ended[trial.number] = trial
+
     def trials(self) -> list[TrialRecord]:
-        """Returns all trials of finished cohorts, in number order."""
+        """Returns all trials whose end is kept, in number order."""
+        self._read_log()
         outcomes = (self.outcome(cohort) for cohort in self.cohorts())
-        return [trial for outcome in outcomes if outcome for trial in outcome]
+        together = [trial for outcome in outcomes if outcome for trial in outcome]
+        return together + [self._ended[number] for number in sorted(self._ended)]
 
     def unfinished(self) -> list[int]:
-        """Returns the numbers of the trials of cohorts that were begun and have not all ended."""
-        open_cohorts = (cohort for cohort in self.cohorts() if self.outcome(cohort) is None)
-        return [number for cohort in open_cohorts for number in cohort.numbers]
+        """Returns the numbers of the trials that were begun and whose end is not kept."""
+        ended = {trial.number for trial in self.trials()}
+        begun = (number for cohort in self.cohorts() for number in cohort.numbers)
+        return [number for number in begun if number not in ended]
 
-    def model_path(self, number: int) -> Path:
-        """Returns the folder of a trial's model."""
-        return self.path / "models" / f"trial-{number}"
+    def row(self, name: str) -> StudyFolder:
+        """Returns the files of a row that is searched beside the study's own trials."""
+        return StudyFolder(self.path / "rows", name)
 
-    def save_model(self, number: int, predictor: Predictor) -> None:
-        """Keeps a model."""
-        target = self.model_path(number)
+    def finalists(self, number: int) -> list[TrialRecord] | None:
+        """Returns how a trial ended under each fresh seed; None until all have."""
+        return self._read_trials(self._finalists_path(number))
+
+    def save_finalists(self, number: int, finalists: Iterable[TrialRecord]) -> None:
+        """Keeps how a trial ended under each fresh seed."""
+        write_json(self._finalists_path(number), [found.to_json() for found in finalists])
+
+    def all_finalists(self) -> list[TrialRecord]:
+        """Returns the finalists of all trials that were ever retrained."""
+        paths = sorted((self.path / "finalists").glob("[0-9]*.json"))
+        return [found for path in paths for found in self._read_trials(path) or []]
+
+    def model_path(self, key: str) -> Path:
+        """Returns the folder of a model."""
+        return self.path / "models" / key
+
+    def save_model(self, key: str, predictor: Predictor) -> None:
+        """Keeps a model under the key of its record."""
+        target = self.model_path(key)
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         shutil.rmtree(temporary, ignore_errors=True)
         predictor.save(temporary)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
 
-    def load_model(self, number: int) -> Predictor | None:
+    def load_model(self, key: str) -> Predictor | None:
         """Returns a kept model; None where it was not kept."""
         # Here, because looking at a study must not wait for torch.
         from pipeline.serving.predictor import Predictor
 
-        path = self.model_path(number)
+        path = self.model_path(key)
         return Predictor.load(path) if path.exists() else None
 
-    def models(self) -> list[int]:
-        """Returns the trials whose models are kept."""
-        found = (self.path / "models").glob("trial-*")
-        return sorted(int(path.name.removeprefix("trial-")) for path in found)
+    def models(self) -> list[str]:
+        """Returns the keys of the models that are kept."""
+        return sorted(path.name for path in (self.path / "models").glob("trial-*"))
 
-    def drop_model(self, number: int) -> None:
+    def drop_model(self, key: str) -> None:
         """Deletes a model."""
-        shutil.rmtree(self.model_path(number), ignore_errors=True)
+        shutil.rmtree(self.model_path(key), ignore_errors=True)
 
     def set_journal_aside(self) -> None:
         """Renames a journal to which no cohort belongs: a kill left it behind."""
@@ -216,7 +263,23 @@ class StudyFolder:
             self.path.rename(self.path.with_name(archived))
         if self.journal.exists():
             self.journal.rename(self.journal.with_name(f"{archived}.journal"))
-        self._read.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._read: dict[Path, list[TrialRecord]] = {}  # an outcome is written once
+        self._log = JsonLines(self.path / "trials.jsonl")
+        self._ended: dict[int, TrialRecord] = {}  # what the log has shown
+
+    def _read_trials(self, path: Path) -> list[TrialRecord] | None:
+        if path not in self._read:
+            stored = read_json(path)
+            if stored is None:
+                return None
+            self._read[path] = [TrialRecord.from_json(trial) for trial in stored]
+        return self._read[path]
+
+    def _finalists_path(self, number: int) -> Path:
+        return self.path / "finalists" / f"{number:06d}.json"
 
     def _outcome_path(self, cohort: Cohort) -> Path:
         return self.path / "cohorts" / f"{cohort.start:06d}-{cohort.stop:06d}.json"
@@ -226,22 +289,3 @@ def best_trials(trials: Iterable[TrialRecord], count: int) -> list[TrialRecord]:
     """Returns the complete trials with the highest scores; of equals the lower number first."""
     complete = [t for t in trials if t.state == "complete" and t.score is not None]
     return sorted(complete, key=lambda t: (-(t.score or 0.0), t.number))[:count]
-
-
-def read_json(path: Path) -> Any:
-    """Returns the values of a JSON file; None where there is no such file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Writes a JSON file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

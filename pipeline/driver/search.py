@@ -1,40 +1,42 @@
-"""The search: ask a cohort, train it, keep its outcome, tell it; again until done.
+"""The search: its record, its parts and its end; trials are run by one of the orders.
 
-What a kill can interrupt is ordered so that nothing is lost or doubled: a cohort is noted before
-its first trial is asked; its models and its outcome are on disk before the journal is told.
-Whatever was not reached runs again on resume. MLflow follows on its own thread, and may be behind
-when a driver is killed: on resume the runs that have not ended are written again from the
-outcomes, every value with its first time, so that what is there already stays.
+Then the best trials are retrained as finalists. How nothing is lost or doubled when a kill
+interrupts, `searched` says. MLflow follows on its own thread, and may be behind when a driver is
+killed: on resume the runs that have not ended are written again from the outcomes, every value
+with its first time, so that what is there already stays.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import Backend
-from pipeline.driver.cohort import CohortRun
+from pipeline.driver.finalists import train_finalists
+from pipeline.driver.fixed import FixedOrder
+from pipeline.driver.free import FreeOrder
 from pipeline.driver.interrupts import Interrupts
-from pipeline.driver.journal import TrialJournal
-from pipeline.driver.keeping import BestModels
 from pipeline.driver.launch import Phases, SearchOptions, SearchResult, make_backend, make_pruner
 from pipeline.driver.observers import Observer
-from pipeline.driver.records import Cohort, StudyFolder, TrialRecord
+from pipeline.driver.order import Means, Order
+from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.resume import check_resume, launch_settings
-from pipeline.driver.runs import TrialRuns
+from pipeline.driver.rows import tuned_row
+from pipeline.driver.runs import open_parent
+from pipeline.driver.searched import SearchedRow
 from pipeline.driver.sizing import array_size
-from pipeline.driver.trials import make_member
 from pipeline.errors import Interrupted
 from pipeline.study.loading import Study
 from pipeline.tracking.records import State
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.members import EpochResult
 
 Describe = Callable[[Sequence[TrialRecord], str], tuple[pd.DataFrame, str]]
 """From the finished trials and the search's state to the parent run's table and description."""
+
+ORDERS: Mapping[str, type[Order]] = {"fixed": FixedOrder, "free": FreeOrder}
 
 
 class Search:
@@ -69,8 +71,8 @@ class Search:
         self.describe = describe
         self.phases = Phases()
         self._pruner = make_pruner(study)
-        self._models = BestModels(folder, prepared, study.spec.search.keep)
-        self._runs = TrialRuns(study, prepared, folder, tracker)
+        plan = tuned_row(study, prepared)
+        self._row = SearchedRow(study, prepared, folder, tracker, plan, study.spec.search.keep)
 
     def run(self) -> SearchResult:
         """Searches until the trials are finished, the time is up, or Ctrl-C.
@@ -80,12 +82,8 @@ class Search:
             Interrupted: Ctrl-C; the runs are closed and the search can be resumed.
         """
         self._open_record()
-        spec = self.study.spec
-        self.folder.path.parent.mkdir(parents=True, exist_ok=True)
         with self.phases.of("journal"):
-            journal = TrialJournal(
-                self.folder.journal, spec.name, spec.seed, spec.search.sampler, self.study.ranges
-            )
+            self._row.journal.asked()
         with self.phases.of("calibrate"):
             self._population = array_size(
                 self.study, self.prepared, self.folder, self.options.n_workers
@@ -93,26 +91,32 @@ class Search:
         backend = make_backend(self.prepared, self.options.n_workers)
         try:
             with Interrupts() as interrupts:
-                return self._run(journal, backend, interrupts)
+                return self._run(backend, interrupts)
         finally:
             backend.close()
             for observer in self.observers:
                 observer.search_ended()
 
-    def _run(self, journal: TrialJournal, backend: Backend, interrupts: Interrupts) -> SearchResult:
+    def _run(self, backend: Backend, interrupts: Interrupts) -> SearchResult:
         with self.phases.of("track"):
-            run_id = self._runs.open()
+            run_id = open_parent(self.study, self.prepared, self.folder, self.tracker)
+            if self.folder.cohorts():
+                self._row.runs.mend(self.tracker.runs_of_study(run_id))
         try:
             for observer in self.observers:
                 observer.search_started(self.options.n_trials, self.folder.trials())
             started = time.perf_counter()
-            self._search(journal, backend, interrupts, started)
+            self._order(backend, interrupts).search()
             seconds = time.perf_counter() - started
+            self.phases.seconds["wait"] = backend.waited_seconds
+            with self.phases.of("finalists"):
+                self._train_finalists(backend, interrupts)
             with self.phases.of("models"):
-                self._models.publish(self.tracker)
+                self._row.models.publish(self.tracker)
         except Exception as error:
             interrupted = isinstance(error, Interrupted)
-            self._runs.interrupt("the search was stopped" if interrupted else f"it failed: {error}")
+            why = "the search was stopped" if interrupted else f"it failed: {error}"
+            self._row.runs.interrupt(why)
             self._finish("interrupted" if interrupted else "failed")
             raise
         self._finish("complete")
@@ -127,80 +131,20 @@ class Search:
             self.folder.set_journal_aside()
         check_resume(self.study.spec.name, self.folder.record()["settings"], settings)
 
-    def _search(
-        self, journal: TrialJournal, backend: Backend, interrupts: Interrupts, started: float
-    ) -> None:
-        timeout = self.options.timeout_seconds
-        while (cohort := self._next_cohort(journal)) is not None:
-            if interrupts.requested:
-                raise Interrupted("The search was stopped between two cohorts.")
-            if timeout is not None and time.perf_counter() - started > timeout:
-                return
-            self._run_cohort(cohort, journal, backend, interrupts)
-
-    def _next_cohort(self, journal: TrialJournal) -> Cohort | None:
-        """Returns the cohort that a killed driver left open, or a new one; None when done."""
-        asked = {trial.number: trial for trial in journal.asked()}
-        n_finished = sum(trial.finished for trial in asked.values())
-        begun = self.folder.cohorts()
-        for cohort in begun:
-            told = all(n in asked and asked[n].finished for n in cohort.numbers)
-            if not told and (
-                n_finished < self.options.n_trials or self.folder.outcome(cohort) is not None
-            ):
-                return cohort
-        start = begun[-1].stop if begun else 0
-        if start >= self.options.n_trials or n_finished >= self.options.n_trials:
-            return None
-        size = self.study.spec.search.cohort
-        return Cohort(start, min(self.options.n_trials, (start // size + 1) * size))
-
-    def _run_cohort(
-        self, cohort: Cohort, journal: TrialJournal, backend: Backend, interrupts: Interrupts
-    ) -> None:
-        trials = self.folder.outcome(cohort)
-        if trials is None:
-            self.folder.begin(cohort)
-            trials = self._train_cohort(cohort, journal, backend, interrupts)
-            self.folder.save_outcome(cohort, trials)
-            self._models.drop()
-            with self.phases.of("track"):
-                self._runs.end(trials)
-        with self.phases.of("tell"), journal.together():
-            for trial in trials:
-                journal.tell(trial.number, trial.state, trial.score, trial.best_epoch)
-        for observer in self.observers:
-            observer.trials_done(trials)
-
-    def _train_cohort(
-        self, cohort: Cohort, journal: TrialJournal, backend: Backend, interrupts: Interrupts
-    ) -> list[TrialRecord]:
-        with self.phases.of("ask"), journal.together():
-            params = {}
-            for number in cohort.numbers:
-                first = self.study.centre() if number == 0 else None
-                params[number] = journal.ask(number, first).params
-        members = [
-            make_member(self.study, self.prepared, number, params[number])
-            for number in cohort.numbers
-        ]
-        for observer in self.observers:
-            observer.cohort_started(cohort)
-        told = {trial.number: trial.curve for trial in self.folder.trials()}
-        run = CohortRun(
-            backend, members, self._population, self._pruner, told,
-            self._epochs_done, lambda: interrupts.requested,
+    def _order(self, backend: Backend, interrupts: Interrupts) -> Order:
+        spec = self.study.spec.search
+        means = Means(
+            spec, self.options, self._row, self.observers, self.phases, backend, self._pruner,
+            self._population, lambda: interrupts.requested,
         )  # fmt: skip
-        with self.phases.of("train"):
-            trained = run.run(once_started=lambda: self._runs.start(members, params))
-        records = self._runs.records(members, trained, params)
-        self._models.keep(members, trained, records)
-        return records
+        return ORDERS[spec.order](means)
 
-    def _epochs_done(self, results: Sequence[EpochResult]) -> None:
-        self._runs.epochs(results)
-        for observer in self.observers:
-            observer.epochs_done(results)
+    def _train_finalists(self, backend: Backend, interrupts: Interrupts) -> None:
+        """Retrains the best trials that were not retrained before."""
+        train_finalists(
+            self.study, self.prepared, self.tracker, [(self._row.row, self.folder)],
+            backend, self._population, lambda: interrupts.requested,
+        )  # fmt: skip
 
     def _finish(self, state: State) -> None:
         with self.phases.of("track"):

@@ -10,6 +10,7 @@ from pipeline.driver.backend import one_thread
 from pipeline.driver.records import StudyFolder
 from pipeline.driver.trials import make_member
 from pipeline.study.loading import Study
+from pipeline.study.own import is_stock
 from pipeline.training.calibration import seconds_per_step
 
 TIE = 0.05
@@ -73,6 +74,8 @@ def array_size(study: Study, prepared: Prepared, folder: StudyFolder, n_workers:
 def calibrate(study: Study, prepared: Prepared, n_workers: int) -> int:
     """Measures the array size for a study at the centre of its ranges."""
     centre = make_member(study, prepared, 0, study.centre())
+    if is_stock(centre.model.sharing):
+        return 1
 
     def measure(size: int) -> float:
         return seconds_per_step([replace(centre, number=k) for k in range(size)], prepared)

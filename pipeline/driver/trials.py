@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from math import isfinite, nan
 from typing import Any
 
@@ -12,12 +12,18 @@ from pipeline.driver.records import EpochRecord, TrialRecord
 from pipeline.driver.resume import flat_settings
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.serving.predictor import Predictor
+from pipeline.study.catalogue import entry, load
 from pipeline.study.loading import Study
 from pipeline.study.seeds import derive_seed
-from pipeline.study.spec import Params
+from pipeline.study.spec import Params, WeightsSpec
+from pipeline.tasks.base import TaskInfo
 from pipeline.tracking.records import TrialEnd, TrialStart, metric_name
-from pipeline.training.members import EpochResult, Member, Trained, architecture_of
+from pipeline.training.diagnostics import Gradients
+from pipeline.training.members import EpochResult, Member, Trained, architecture_of, read_settings
 from pipeline.training.weighting import task_weights
+
+MOST_PAIRS = 15
+"""Pairs of tasks, those of six, of which each has a metric of its own."""
 
 
 def initial_seed(study: Study, number: int) -> int:
@@ -32,6 +38,7 @@ def make_member(
     params: Params,
     seed: int | None = None,
     weights: Sequence[float] | None = None,
+    replicate: int = 0,
 ) -> Member:
     """Makes the member that trains one choice of values.
 
@@ -41,17 +48,20 @@ def make_member(
         number: Names the member.
         params: Scalars by dotted path; centres where one is missing.
         seed: Of its initial parameters; the trial's own by default.
-        weights: Loss weights in place of the trial's own.
+        weights: Loss weights in place of the trial's own, whatever its strategy: they are fixed.
+        replicate: Of batch order and noise; 0 is common to all trials of the search.
     """
     spec = study.at({**study.centre(), **params})
+    weighting = spec.weights if weights is None else replace(spec.weights, strategy="fixed")
     return Member(
         number=number,
         seed=initial_seed(study, number) if seed is None else seed,
-        stream=derive_seed(study.spec.seed, 0, "stream"),  # replicate 0: common to all trials
+        stream=derive_seed(study.spec.seed, replicate, "stream"),
         model=spec.model,
         train=spec.train,
         tasks=spec.tasks,
         weights=tuple(weights or task_weights(spec.weights, prepared.tasks)),
+        weighting=weighting,
     )
 
 
@@ -65,12 +75,14 @@ def make_predictor(member: Member, trained: Trained, prepared: Prepared) -> Pred
 def start_of(
     member: Member, prepared: Prepared, params: Params, name: str, row: str | None = None
 ) -> TrialStart:
-    """Returns what is tracked when a member starts: every resolved value."""
+    """Returns what is tracked when a member starts: every resolved value that it reads."""
+    sections = (("model", read_settings(member.model)), ("train", asdict(member.train)))
     resolved = {
         f"{section}.{key}": value
-        for section, part in (("model", member.model), ("train", member.train))
-        for key, value in flat_settings(asdict(part)).items()
+        for section, part in sections
+        for key, value in flat_settings(part).items()
     }
+    resolved |= weighting_params(member.weighting)
     return TrialStart(
         number=member.number,
         name=name,
@@ -80,8 +92,17 @@ def start_of(
     )
 
 
+def weighting_params(spec: WeightsSpec) -> dict[str, Any]:
+    """Returns the strategy and what it reads, but for the weights of tasks, as params."""
+    options = entry("strategy", spec.strategy).options
+    read = {key: getattr(spec, key) for key in options if key not in ("low", "high", "values")}
+    return {f"weights.{key}": value for key, value in {"strategy": spec.strategy, **read}.items()}
+
+
 def weight_params(member: Member, prepared: Prepared) -> dict[str, float]:
-    """Returns the loss weights as params: `lambda.TASK`."""
+    """Returns the loss weights as params, `lambda.TASK`; none where the strategy moves them."""
+    if load("strategy", member.weighting.strategy).moves:
+        return {}
     return {f"lambda.{task}": weight for task, weight in weights_of(member, prepared).items()}
 
 
@@ -91,21 +112,63 @@ def weights_of(member: Member, prepared: Prepared) -> dict[str, float]:
     return dict(zip(names, member.weights, strict=True))
 
 
-def epoch_metrics(result: EpochResult, prepared: Prepared) -> dict[str, float]:
-    """Returns what is tracked of an epoch: train losses, primary valid metrics, the score."""
-    losses = {metric_name("train", task, "loss"): v for task, v in result.losses.items()}
+def epoch_metrics(
+    result: EpochResult, prepared: Prepared, tasks: Collection[str]
+) -> dict[str, float]:
+    """Returns what is tracked of an epoch.
+
+    Train losses, weights that move, what a look at the gradients showed, primary valid metrics,
+    the score.
+
+    Args:
+        result: What a member did.
+        prepared: The data.
+        tasks: Those that count: others are left out.
+    """
+    losses = {metric_name("train", task, "loss"): value
+              for task, value in result.losses.items() if task in tasks}  # fmt: skip
     valid = {
         metric_name("valid", task.name, task.metric): result.valid[task.name]
         for task in prepared.tasks
-        if task.name in result.valid
+        if task.name in result.valid and task.name in tasks
     }
+    weights = {metric_name("weight", task): value
+               for task, value in result.weights.items() if task in tasks}  # fmt: skip
+    gradients = {} if result.gradients is None else gradient_metrics(result.gradients)
     score = {"score": result.score} if result.score == result.score else {}
-    return {**losses, **valid, **score}
+    return {**losses, **weights, **gradients, **valid, **score}
 
 
-def epoch_record(result: EpochResult, prepared: Prepared, timestamp_ms: int) -> EpochRecord:
-    """Returns what is kept of an epoch."""
-    metrics = epoch_metrics(result, prepared)
+def gradient_metrics(gradients: Gradients) -> dict[str, float]:
+    """Returns what is tracked of a look at the gradients.
+
+    The length of each task's gradient, the share of pairs that conflict, and the cosine of each
+    pair; of more than `MOST_PAIRS` pairs each task's mean cosine with the others, so that the
+    metrics of a run grow with the tasks and not with their pairs.
+    """
+    found = {metric_name("gradient", task, "norm"): n for task, n in gradients.norms.items()}
+    if not gradients.cosines:
+        return found
+    found["gradient/conflicting"] = gradients.conflicting
+    if len(gradients.cosines) > MOST_PAIRS:
+        tasks = list(gradients.norms)
+        means = {metric_name("gradient", t, "cosine"): gradients.mean_cosine(t) for t in tasks}
+        return found | {name: mean for name, mean in means.items() if mean == mean}
+    return found | {
+        metric_name("gradient", "cosine", f"{first}-{second}"): cosine
+        for (first, second), cosine in gradients.cosines.items()
+    }
+
+
+def epoch_record(
+    result: EpochResult,
+    prepared: Prepared,
+    timestamp_ms: int,
+    tasks: Collection[str] | None = None,
+) -> EpochRecord:
+    """Returns what is kept of an epoch, of all tasks by default."""
+    counted = [task.name for task in prepared.tasks] if tasks is None else tasks
+    metrics = epoch_metrics(result, prepared, counted)
     plain = {name: value if isfinite(value) else None for name, value in metrics.items()}
     return EpochRecord(result.epoch, timestamp_ms, plain)
 
@@ -129,7 +192,8 @@ def make_record(
     return TrialRecord(
         number=member.number,
         params=dict(params),
-        weights=weights_of(member, prepared),
+        weights=weights_of(member, prepared)
+        | _moved_weights(history, trained.best_epoch, prepared.tasks),
         seed=member.seed,
         state=trained.state,
         reason=trained.reason,
@@ -144,7 +208,19 @@ def make_record(
         ended_ms=ended_ms,
         tasks=trained.tasks,
         history=tuple(history),
+        first_epoch=trained.first_epoch,
+        cosines=trained.cosines,
     )
+
+
+def _moved_weights(
+    history: Sequence[EpochRecord], best_epoch: int, tasks: Sequence[TaskInfo]
+) -> dict[str, float]:
+    """Returns the mean weights in the best epoch, else in the last; empty where none move."""
+    found = {epoch.epoch: epoch.metrics for epoch in history}
+    metrics = found.get(best_epoch) or (history[-1].metrics if history else {})
+    values = {task.name: metrics.get(metric_name("weight", task.name)) for task in tasks}
+    return {task: value for task, value in values.items() if value is not None}
 
 
 def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
@@ -158,7 +234,10 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
 
 def end_of(record: TrialRecord) -> TrialEnd:
     """Returns what is tracked when a trial ends: all valid metrics of the kept parameters."""
-    metrics = {metric_name("weight", task): weight for task, weight in record.weights.items()}
+    weights = {metric_name("weight", task): weight for task, weight in record.weights.items()}
+    followed = record.history[-1].metrics if record.history else {}
+    # Those that move came with every epoch.
+    metrics = {name: weight for name, weight in weights.items() if name not in followed}
     if record.score is not None:
         metrics["score"] = record.score
     if record.evaluation is not None:

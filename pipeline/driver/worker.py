@@ -17,7 +17,8 @@ def work(pipe: Connection, prepared: Path) -> None:
     """Serves one driver until it closes the pipe or dies.
 
     Args:
-        pipe: Receives ("add", array, members) and ("answer", array, answer); sends events.
+        pipe: Receives ("add", array, members) and ("answer", array, answer); sends events,
+            each with the seconds that it has waited so far.
         prepared: Folder of the prepared data.
     """
     # Ctrl-C reaches the whole process group: the driver decides what it means.
@@ -28,7 +29,8 @@ def work(pipe: Connection, prepared: Path) -> None:
         while True:
             while pipe.poll(None if not arrays.can_step else 0):
                 _take(pipe, arrays)
-            pipe.send(arrays.step())
+            event = arrays.step()
+            pipe.send((event, arrays.waited_seconds))
     except (EOFError, OSError):
         os._exit(0)  # the driver is gone: nobody is left to tell
 

@@ -92,7 +92,7 @@ def evaluate_members(
         # Unlike indexing, `compress` keeps each member's rows together in memory, so that a
         # member's sums are the same to the last bit whatever the number of members.
         decoded, finite = _decode(kind, np.compress(rows, outputs[task], axis=1))
-        wanted = [kind.primary] if primary_only else list(kind.metrics.values())
+        wanted = [kind.primary] if primary_only else list(kind.measured.values())
         values[task] = {
             metric.name: np.where(finite, metric(target, decoded), np.nan) for metric in wanted
         }
@@ -120,6 +120,17 @@ def evaluate_one(
     """Evaluates one model, whose head outputs are (N, width)."""
     members = {task: array[None] for task, array in outputs.items()}
     return evaluate_members(kinds, members, targets, part)[0]
+
+
+def only(evaluation: Evaluation, tasks: Sequence[str]) -> Evaluation:
+    """Returns what an evaluation says of some tasks, with their mean."""
+    return Evaluation(
+        part=evaluation.part,
+        n_rows={task: evaluation.n_rows[task] for task in tasks},
+        tasks={task: evaluation.tasks[task] for task in tasks},
+        scores={task: evaluation.scores[task] for task in tasks},
+        mean=float(np.mean([evaluation.scores[task] for task in tasks])),
+    )
 
 
 def tuned(kinds: Sequence[Kind], outputs: Outputs, targets: Targets) -> list[Kind]:

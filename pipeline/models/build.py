@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from pipeline.models.generator import Generator, GeneratorShape
 from pipeline.models.heads import LinearHeads, make_heads
 from pipeline.models.layers import Embedding, MemberLayer, dropout
+from pipeline.models.sharing import SHARED
+from pipeline.models.stock import as_sharing
 from pipeline.models.trunk import Rates
 from pipeline.study.catalogue import load
 
@@ -37,6 +39,7 @@ class Architecture:
         heads: Task to outputs of its head, in the order of the tasks; of a task that writes, what
             the trunk says to its decoder.
         generators: Task to the shape of its decoder, for tasks that write.
+        options: Keys of the section `model` that only this sharing reads, such as `experts`.
     """
 
     sharing: str
@@ -48,11 +51,12 @@ class Architecture:
     n_numeric: int
     n_codes: tuple[int, ...]
     heads: Mapping[str, int]
+    options: Mapping[str, Any] = field(default_factory=dict)
     generators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def n_features(self) -> int:
-        """Width of the encoded inputs."""
+        """Width of the encoded inputs that a task reads."""
         return self.n_numeric + len(self.n_codes) * self.embedding
 
     def to_json(self) -> dict[str, Any]:
@@ -76,12 +80,13 @@ class MultiTaskModel(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.n_members = n_members
+        sharing = as_sharing(load("sharing", architecture.sharing))
+        n_tables = len(architecture.heads) if sharing.own_inputs else 1
         self.embedding = (
-            Embedding(n_members, architecture.n_codes, architecture.embedding, dtype)
+            Embedding(n_members, architecture.n_codes, architecture.embedding, dtype, n_tables)
             if architecture.n_codes
             else None
         )
-        sharing = load("sharing", architecture.sharing)
         self.sharing = sharing(architecture, n_members, architecture.n_features, dtype)
         self.heads = make_heads(
             architecture, n_members, self.sharing.width, self.sharing.one_read, dtype
@@ -91,23 +96,29 @@ class MultiTaskModel(nn.Module):
             for shape in architecture.generators.values()
         )
 
-    def owners(self, name: str) -> tuple[int | None, ...]:
-        """Returns the task to which each entry of a parameter's last axis belongs.
+    def owners(self, name: str) -> Tensor:
+        """Returns to which task the entries of a parameter belong.
 
         Args:
             name: Of the parameter.
 
         Returns:
-            Task numbers, None for what tasks share; one entry where all are alike.
+            Task numbers, `SHARED` for what tasks share; it can be broadcast to the parameter's
+            shape without the member axis.
         """
-        if name.startswith("generators."):
-            task = list(self.architecture.generators)[int(name.split(".")[1])]
-            return (list(self.architecture.heads).index(task),)
-        if not name.startswith("heads."):
-            return (None,)
+        part, _, rest = name.partition(".")
+        if part == "sharing":
+            return self.sharing.owners(rest)
+        if part == "embedding":
+            return self.sharing.input_owners()
+        if part == "generators":
+            task = list(self.architecture.generators)[int(rest.partition(".")[0])]
+            return torch.tensor(list(self.architecture.heads).index(task))
+        if part != "heads":
+            return torch.tensor(SHARED)
         if isinstance(self.heads, LinearHeads):
-            return self.heads.owners
-        return (int(name.split(".")[1]),)
+            return torch.tensor(self.heads.owners)
+        return torch.tensor(int(rest.partition(".")[0]))
 
     def encode(self, numeric: Tensor, codes: Tensor) -> Tensor:
         """Encodes inputs.
@@ -117,7 +128,7 @@ class MultiTaskModel(nn.Module):
             codes: (B, C), or (K, B, C) likewise.
 
         Returns:
-            (K, B, F) features.
+            (K, B, F) features; where each task has tables of its own, F has the vectors of all.
         """
         if numeric.dim() == 2:
             numeric = numeric.expand(self.n_members, *numeric.shape)
@@ -127,23 +138,49 @@ class MultiTaskModel(nn.Module):
 
     def decide(
         self, features: Tensor, rates: Rates | None = None, words: Words | None = None
-    ) -> dict[str, Tensor]:
-        """Maps (K, B, F) features to each task's (K, B, outputs).
+    ) -> Tensor:
+        """Maps (K, B, F) features to the outputs of all heads, (K, W, B), task after task.
 
         Args:
             features: Encoded inputs.
             rates: Dropout of a training step.
-            words: What tasks that write read, and what they are to write; without the latter they
-                write by themselves.
+            words: What tasks that write read and are to write. Their outputs are then the losses
+                of those words (see `Generator.losses`); else what the trunk says to the decoder.
         """
         if rates is not None:
             features = dropout(features, rates.inputs, rates.noise, "inputs")
-        outputs = self.heads(self.sharing(features, rates), rates)
-        decided = dict(zip(self.architecture.heads, outputs, strict=True))
+        if self.sharing.own_inputs:
+            features = self._by_task(features)
+        outputs: Tensor = self.heads(self.sharing(features, rates), rates)
+        return outputs if not words else self._scored(outputs, words, rates)
+
+    def _generators(self) -> Iterator[tuple[str, Generator]]:
         for task, generator in zip(self.architecture.generators, self.generators, strict=True):
-            assert words is not None, f"the decoder of {task} reads words"
-            decided[task] = generator(decided[task], *words[task], rates)
-        return decided
+            assert isinstance(generator, Generator)
+            yield task, generator
+
+    def _scored(self, outputs: Tensor, words: Words, rates: Rates | None) -> Tensor:
+        """Puts the losses of words in the place of what the trunk says to decoders."""
+        heads = self.architecture.heads
+        parts = dict(zip(heads, torch.split(outputs, list(heads.values()), dim=1), strict=True))
+        for task, generator in self._generators():
+            source, target = words[task]
+            assert target is not None, "a loss is one of words to write"
+            losses = generator.losses(parts[task].mT, source, target, rates).mT  # (K, 2, B)
+            parts[task] = nn.functional.pad(losses, (0, 0, 0, heads[task] - 2))
+        return torch.cat(list(parts.values()), dim=1)
+
+    def _by_task(self, features: Tensor) -> Tensor:
+        """Gives each task the numbers and the vectors of its own tables: (K, T, B, F)."""
+        if self.embedding is None:
+            return features.unsqueeze(1)
+        n_tables, n_coded = self.embedding.n_tables, len(self.architecture.n_codes)
+        numeric = features[..., : self.architecture.n_numeric].unsqueeze(1)
+        coded = features[..., self.architecture.n_numeric :]
+        # The width is given: it cannot be found out from a batch without rows.
+        coded = coded.reshape(*coded.shape[:2], n_coded, n_tables, self.architecture.embedding)
+        own = coded.movedim(3, 1).flatten(3)  # (K, T, B, C * d)
+        return torch.cat([numeric.expand(-1, n_tables, -1, -1), own], dim=3)
 
     def forward(
         self,
@@ -153,7 +190,16 @@ class MultiTaskModel(nn.Module):
         words: Words | None = None,
     ) -> dict[str, Tensor]:
         """Maps (B, D) numbers and (B, C) codes to each task's (K, B, outputs)."""
-        return self.decide(self.encode(numeric, codes), rates, words)
+        outputs = self.decide(self.encode(numeric, codes), rates)
+        heads = self.architecture.heads
+        parts = torch.split(outputs, list(heads.values()), dim=1)
+        answers = {task: part.mT for task, part in zip(heads, parts, strict=True)}
+        for task, generator in self._generators():
+            assert words is not None, f"the decoder of {task} reads words"
+            opening = answers[task]
+            source = words[task][0]
+            answers[task] = generator.write(opening, source, generator.shape.beam).to(opening.dtype)
+        return answers
 
 
 def build(

@@ -85,7 +85,7 @@ class Words(MemberLayer):
         known = torch.where(words < self.table.shape[1], words, UNKNOWN)
         if known.dim() == 2:
             return self.table[:, known]
-        members = torch.arange(len(known)).reshape(-1, 1, 1)
+        members = torch.arange(len(known), device=known.device).reshape(-1, 1, 1)
         return self.table[members, known]
 
 
@@ -140,13 +140,20 @@ class Generator(nn.Module):
         self.output = linear(width, shape.vocabulary)
         self.gate = linear(3 * width, 1)
 
-    def forward(
-        self, opening: Tensor, source: Tensor, target: Tensor | None, rates: Rates | None
+    def losses(
+        self, opening: Tensor, source: Tensor, target: Tensor, rates: Rates | None
     ) -> Tensor:
-        """Scores references, see `score`; without them writes texts, see `write`, as numbers."""
-        if target is not None:
-            return self.score(opening, source, target, rates)
-        return self.write(opening, source, self.shape.beam).to(opening.dtype)
+        """Returns the (K, R, 2) losses of references: means over their words; see `score`.
+
+        The first is that of -log p of the words, the second that of -log p averaged over the
+        vocabulary; with smoothing e the loss is (1 - e) times the first plus e times the second.
+        """
+        n_words = target.shape[1]
+        present = (target != PAD).to(opening.dtype)  # (R, T)
+        scores = -self.score(opening, source, target, rates)
+        both = torch.stack([scores[..., :n_words], scores[..., n_words:]], dim=3)  # (K, R, T, 2)
+        total = (both * present[..., None]).sum(2)
+        return total / present.sum(1).clamp_min(1)[:, None]
 
     def read(self, source: Tensor) -> Reading:
         """Reads (R, S) words."""
@@ -157,7 +164,8 @@ class Generator(nn.Module):
             seen = layer(_with_neighbours(shown).flatten(1, 2))
             states = states + torch.tanh(seen).reshape(states.shape)
         # A row without a word has its first place shown, so that its attention is a number.
-        hidden = hidden & ~(hidden.all(1, keepdim=True) & (torch.arange(hidden.shape[1]) == 0))
+        first = torch.arange(hidden.shape[1], device=hidden.device) == 0
+        hidden = hidden & ~(hidden.all(1, keepdim=True) & first)
         return Reading(source, states, hidden)
 
     def begin(self, opening: Tensor, reading: Reading) -> Tensor:
@@ -289,12 +297,12 @@ class Generator(nn.Module):
         state = self.begin(opening, first).repeat_interleave(beam, 1)  # (K, R * beam, H)
         reading = first.repeated(beam)
         size = (n_members, n_rows, beam)
-        word = torch.full((n_members, n_rows * beam), PAD)
-        texts = torch.full((*size, self.shape.write), PAD)
+        word = source.new_full((n_members, n_rows * beam), PAD)
+        texts = source.new_full((*size, self.shape.write), PAD)
         scores = state.new_full(size, -1e9)
         scores[:, :, 0] = 0  # the first step has one text to go on from
-        done = torch.zeros(size, dtype=torch.bool)
-        lengths = torch.zeros(size)
+        done = source.new_zeros(size, dtype=torch.bool)
+        lengths = state.new_zeros(size)
         for position in range(self.shape.write):
             state, following = self.chances(state, word, reading)
             following = following.reshape(*size, following.shape[2])  # (K, R, beam, V + S)
@@ -311,7 +319,7 @@ class Generator(nn.Module):
             texts[..., position] = torch.where(done | (word == END), PAD, word)
             lengths = lengths + (~done).to(lengths.dtype)
             done = done | (word == END)
-            rows = parent + beam * torch.arange(n_rows)[:, None]
+            rows = parent + beam * torch.arange(n_rows, device=source.device)[:, None]
             at = rows.flatten(1).unsqueeze(-1).expand(-1, -1, state.shape[2])
             state = state.gather(1, at)
             word = word.flatten(1)

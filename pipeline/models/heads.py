@@ -1,4 +1,9 @@
-"""What tasks own: a head each."""
+"""What tasks own: a head each.
+
+The outputs of all heads are one tensor (K, W, B), W the sum of their widths. The rows stand last
+in memory because a loss runs over a few outputs of many rows: over long vectors that is several
+times faster.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +52,10 @@ class LinearHeads(MemberLayer):
                     own.copy_(torch.empty_like(own).uniform_(-bound, bound, generator=generator))
                 low += width
 
-    def forward(self, reads: list[Tensor], rates: Rates | None) -> list[Tensor]:
-        """Maps (K, B, in) to each task's (K, B, outputs)."""
+    def forward(self, reads: list[Tensor], rates: Rates | None) -> Tensor:
+        """Maps (K, B, in) to the outputs of all tasks, (K, W, B)."""
         x = reads[0] if rates is None else dropout(reads[0], rates.head, rates.noise, "head")
-        return list(torch.split(by_class(torch.baddbmm(self.bias, x, self.weight)), self.widths, 2))
+        return torch.baddbmm(self.bias, x, self.weight).mT.contiguous()
 
 
 class Head(nn.Module):
@@ -65,23 +70,25 @@ class Head(nn.Module):
         self.output = Linear(n_members, widths[-1], n_out, dtype)
 
     def forward(self, x: Tensor, rates: Rates | None, site: str) -> Tensor:
-        """Maps (K, B, in) to (K, B, outputs)."""
+        """Maps (K, B, in) to (K, outputs, B)."""
         chance, noise = (rates.head, rates.noise) if rates else (None, None)
         if noise is not None:
             x = dropout(x, chance, noise, site)
-        return by_class(self.output(self.hidden(x, chance, noise, site)))
+        outputs: Tensor = self.output(self.hidden(x, chance, noise, site))
+        return outputs.mT
 
 
 class Heads(nn.ModuleList):
     """Heads of their own parameters, each with what it reads."""
 
-    def forward(self, reads: list[Tensor], rates: Rates | None) -> list[Tensor]:
-        """Maps one (K, B, in) for all tasks, or one for each, to each task's outputs."""
+    def forward(self, reads: list[Tensor], rates: Rates | None) -> Tensor:
+        """Maps one (K, B, in) for all tasks, or one for each, to their outputs, (K, W, B)."""
         each = reads * len(self) if len(reads) == 1 else reads
-        return [
+        outputs = [
             head(x, rates, f"head.{index}")
             for index, (head, x) in enumerate(zip(self, each, strict=True))
         ]
+        return torch.cat(outputs, dim=1)
 
 
 def make_heads(
@@ -92,12 +99,3 @@ def make_heads(
     if one_read and not architecture.head_layers:
         return LinearHeads(n_members, n_in, widths, dtype)
     return Heads(Head(architecture, n_members, n_in, width, dtype) for width in widths)
-
-
-def by_class(outputs: Tensor) -> Tensor:
-    """Lays (K, B, outputs) out with the rows last in memory.
-
-    A loss runs over a few outputs of many rows: with the rows last that is a run over long
-    vectors, which is several times faster.
-    """
-    return outputs.mT.contiguous().mT

@@ -18,7 +18,10 @@ class Noise(Protocol):
     """Where dropout gets its uniform numbers from: shared by all members of a population."""
 
     def uniform(self, site: str, shape: tuple[int, ...]) -> Tensor:
-        """Returns numbers in [0, 1) from the stream that belongs to `site`."""
+        """Returns numbers from the stream that belongs to `site`, on the population's device.
+
+        They lie in [0, 1 - 2**-23]: the next one would round to 2 when 1 is added in float32.
+        """
 
 
 class MemberLayer(nn.Module):
@@ -30,23 +33,44 @@ class MemberLayer(nn.Module):
 
 
 class Linear(MemberLayer):
-    """Affine map; `torch.nn.Linear` for members, with its default initialisation."""
+    """Affine map; `torch.nn.Linear` for members, with its default initialisation.
 
-    def __init__(self, n_members: int, n_in: int, n_out: int, dtype: torch.dtype) -> None:
+    Args:
+        n_members: K.
+        n_in: Width of what is read.
+        n_out: Width of the result.
+        dtype: Of the parameters.
+        n_groups: G, maps that work side by side in each member, such as experts; weights are then
+            (K, G, in, out). None for one map, with weights (K, in, out).
+    """
+
+    def __init__(
+        self, n_members: int, n_in: int, n_out: int, dtype: torch.dtype,
+        n_groups: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_members, n_in, n_out, dtype=dtype))
-        self.bias = nn.Parameter(torch.empty(n_members, 1, n_out, dtype=dtype))
+        lead = _lead(n_members, n_groups)
+        self.weight = nn.Parameter(torch.empty(*lead, n_in, n_out, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(*lead, 1, n_out, dtype=dtype))
 
     def initialise(self, member: int, generator: torch.Generator) -> None:
         """Draws from U(-1/sqrt(in), 1/sqrt(in)), as `torch.nn.Linear` does."""
-        bound = 1 / math.sqrt(max(self.weight.shape[1], 1))
+        bound = 1 / math.sqrt(max(self.weight.shape[-2], 1))
         with torch.no_grad():
             self.weight[member].uniform_(-bound, bound, generator=generator)
             self.bias[member].uniform_(-bound, bound, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (K, B, in) to (K, B, out)."""
-        return torch.baddbmm(self.bias, x, self.weight)
+        """Maps (K, B, in) to (K, B, out).
+
+        With groups: (K, G, B, in), or (K, 1, B, in) where all read the same, to (K, G, B, out).
+        """
+        if self.weight.dim() == 3:
+            return torch.baddbmm(self.bias, x, self.weight)
+        groups = self.weight.shape[:2]
+        each = x.expand(*groups, -1, -1).flatten(0, 1)
+        flat = torch.baddbmm(self.bias.flatten(0, 1), each, self.weight.flatten(0, 1))
+        return flat.view(*groups, *flat.shape[1:])
 
 
 class Embedding(MemberLayer):
@@ -57,15 +81,19 @@ class Embedding(MemberLayer):
         n_codes: Codes of each column.
         width: d, the width of a category's vector.
         dtype: Of the table.
+        n_tables: Tables beside each other, one a task where tasks share none.
     """
 
     offsets: Tensor
 
     def __init__(
-        self, n_members: int, n_codes: tuple[int, ...], width: int, dtype: torch.dtype
-    ) -> None:
+        self, n_members: int, n_codes: tuple[int, ...], width: int, dtype: torch.dtype,
+        n_tables: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.table = nn.Parameter(torch.empty(n_members, sum(n_codes), width, dtype=dtype))
+        self.n_tables = n_tables
+        shape = (n_members, sum(n_codes), n_tables * width)
+        self.table = nn.Parameter(torch.empty(shape, dtype=dtype))
         starts = [sum(n_codes[:column]) for column in range(len(n_codes))]
         self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int64), persistent=False)
 
@@ -76,26 +104,29 @@ class Embedding(MemberLayer):
         never trained, and say nothing rather than something random.
         """
         with torch.no_grad():
-            std = 1 / math.sqrt(self.table.shape[2])
+            std = 1 / math.sqrt(self.table.shape[2] // self.n_tables)
             self.table[member].normal_(0, std, generator=generator)
             self.table[member, torch.cat([self.offsets, self.offsets + 1])] = 0
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Maps (B, C) codes, or (K, B, C) where members differ, to (K, B, C * d)."""
+        """Maps (B, C) codes, or (K, B, C) where members differ, to (K, B, C * tables * d)."""
         rows = codes.to(torch.int64) + self.offsets
         if rows.dim() == 2:
             return self.table[:, rows].flatten(2)
-        members = torch.arange(len(rows)).reshape(-1, 1, 1)
+        members = torch.arange(len(rows), device=rows.device).reshape(-1, 1, 1)
         return self.table[members, rows].flatten(2)
 
 
 class LayerNorm(MemberLayer):
-    """Normalises the features of each row; `torch.nn.LayerNorm` for members."""
+    """Normalises the features of each row; `torch.nn.LayerNorm` for members (and groups)."""
 
-    def __init__(self, n_members: int, width: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, n_members: int, width: int, dtype: torch.dtype, n_groups: int | None = None
+    ) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.empty(n_members, 1, width, dtype=dtype))
-        self.shift = nn.Parameter(torch.empty(n_members, 1, width, dtype=dtype))
+        shape = (*_lead(n_members, n_groups), 1, width)
+        self.scale = nn.Parameter(torch.empty(shape, dtype=dtype))
+        self.shift = nn.Parameter(torch.empty(shape, dtype=dtype))
 
     def initialise(self, member: int, generator: torch.Generator) -> None:
         """Starts as the identity."""
@@ -104,7 +135,7 @@ class LayerNorm(MemberLayer):
             self.shift[member] = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (K, B, F) to (K, B, F)."""
+        """Maps (K, B, F), or (K, G, B, F), to the same shape."""
         normal = nn.functional.layer_norm(x, x.shape[-1:])
         return torch.addcmul(self.shift, normal, self.scale)
 
@@ -112,24 +143,27 @@ class LayerNorm(MemberLayer):
 class BatchNorm(LayerNorm):
     """Normalises each feature over the batch; `torch.nn.BatchNorm1d` for members.
 
-    The running statistics are buffers (K, 1, F): they move with the member like a parameter.
+    The running statistics are buffers (K, 1, F), or (K, G, 1, F): they move with the member like
+    a parameter.
     """
 
     running_mean: Tensor
     running_var: Tensor
     momentum = 0.1  # the share of a new batch in the running statistics, as in torch.nn
 
-    def __init__(self, n_members: int, width: int, dtype: torch.dtype) -> None:
-        super().__init__(n_members, width, dtype)
-        self.register_buffer("running_mean", torch.zeros(n_members, 1, width, dtype=dtype))
-        self.register_buffer("running_var", torch.ones(n_members, 1, width, dtype=dtype))
+    def __init__(
+        self, n_members: int, width: int, dtype: torch.dtype, n_groups: int | None = None
+    ) -> None:
+        super().__init__(n_members, width, dtype, n_groups)
+        self.register_buffer("running_mean", torch.zeros_like(self.scale.data))
+        self.register_buffer("running_var", torch.ones_like(self.scale.data))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (K, B, F) to (K, B, F); a training batch of one row uses the running values."""
-        n_rows = x.shape[1]
+        """Maps (K, ..., B, F) to the same; a training batch of one row uses the running values."""
+        n_rows = x.shape[-2]
         if self.training and n_rows > 1:
-            mean = x.mean(1, keepdim=True)
-            var = x.var(1, keepdim=True, correction=0)
+            mean = x.mean(-2, keepdim=True)
+            var = x.var(-2, keepdim=True, correction=0)
             with torch.no_grad():
                 unbiased = var * (n_rows / (n_rows - 1))
                 self.running_mean.lerp_(mean, self.momentum)
@@ -147,23 +181,24 @@ def dropout(x: Tensor, chance: Tensor | None, noise: Noise, site: str) -> Tensor
     compares members under the same luck, and makes a member independent of its population.
 
     Args:
-        x: (K, B, F), or (1, B, F) where all members see the same values.
+        x: (K, B, F), or (1, B, F) where all members see the same values; (K, G, B, F) for groups,
+            each of which has noise of its own.
         chance: (K, 1, 1) chances; None where no member drops.
         noise: The population's noise.
         site: Name of the place, so that each place has a stream of its own.
     """
     if chance is None:
         return x
-    return x * _scaled_mask(_uniform(x, noise, site), 1 - chance)
+    return x * _scaled_mask(noise.uniform(site, tuple(x.shape[1:])), _kept(chance, x))
 
 
-FUSED_NUMBERS = 2**14
+FUSED_NUMBERS = 2**17
 """From this size on one pass less over memory is worth more than a function call in Python."""
 
 
 def relu_dropout(x: Tensor, chance: Tensor, noise: Noise, site: str) -> Tensor:
     """Returns `dropout(relu(x), ...)`, bit by bit, in fewer passes over memory; see `dropout`."""
-    uniform, kept = _uniform(x, noise, site), 1 - chance
+    uniform, kept = noise.uniform(site, tuple(x.shape[1:])), _kept(chance, x)
     if x.numel() < FUSED_NUMBERS:
         return x.relu() * _scaled_mask(uniform, kept)
     result: Tensor = _ReluDropout.apply(x, uniform, kept)  # type: ignore[no-untyped-call]
@@ -187,19 +222,23 @@ class _ReluDropout(torch.autograd.Function):
         return torch.ops.aten.threshold_backward(gradient, y, 0).mul_(scale), None, None
 
 
-def _uniform(x: Tensor, noise: Noise, site: str) -> Tensor:
-    """Returns (B, F) numbers that stay below 2 when a chance to be kept, at most 1, is added."""
-    uniform = noise.uniform(site, tuple(x.shape[1:])).to(x.device, x.dtype)
-    return uniform.clamp_max(1 - 2**-23)
+def _lead(n_members: int, n_groups: int | None) -> tuple[int, ...]:
+    """Returns the first axes of a parameter."""
+    return (n_members,) if n_groups is None else (n_members, n_groups)
+
+
+def _kept(chance: Tensor, x: Tensor) -> Tensor:
+    """Returns the chance to be kept, with as many axes as what it is applied to."""
+    return 1 - chance.reshape(-1, *(1,) * (x.dim() - 1))
 
 
 def _mask(uniform: Tensor, kept: Tensor) -> Tensor:
-    """Returns (K, B, F): 1 where u >= 1 - kept, else 0; arithmetic is faster than a bool mask."""
+    """Returns (K, ..., B, F): 1 where u >= 1 - kept, else 0; faster than a bool mask."""
     return torch.add(uniform, kept).floor_()
 
 
 def _scaled_mask(uniform: Tensor, kept: Tensor) -> Tensor:
-    """Returns (K, B, F): 1 / kept where the mask is 1, else 0."""
+    """Returns (K, ..., B, F): 1 / kept where the mask is 1, else 0."""
     return _mask(uniform, kept).mul_(kept.reciprocal())
 
 

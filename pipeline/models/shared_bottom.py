@@ -5,30 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from pipeline.models.sharing import Sharing
 from pipeline.models.trunk import MLP, Rates
 
 if TYPE_CHECKING:
     from pipeline.models.build import Architecture
 
 
-class SharedBottom(nn.Module):
-    """One trunk whose output every head reads.
+class SharedBottom(Sharing):
+    """One trunk whose output every head reads."""
 
-    Args:
-        architecture: Of the whole network.
-        n_members: K.
-        n_features: F, the width of the encoded inputs.
-        dtype: Of the parameters.
-    """
-
-    one_read = True  # all heads read the same tensor
+    one_read = True
 
     def __init__(
         self, architecture: Architecture, n_members: int, n_features: int, dtype: torch.dtype
     ) -> None:
-        super().__init__()
+        super().__init__(architecture, n_members, n_features, dtype)
         widths = (n_features, *architecture.layers)
         self.trunk = MLP(n_members, widths, architecture.activation, architecture.norm, dtype)
         self.width = self.trunk.width

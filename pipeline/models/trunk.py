@@ -49,32 +49,38 @@ class MLP(nn.Module):
         activation: Key of `ACTIVATIONS`.
         norm: `none`, `layer` or `batch`.
         dtype: Of the parameters.
+        n_groups: G, networks that work side by side in each member; None for one.
     """
 
     def __init__(
         self, n_members: int, widths: tuple[int, ...], activation: str, norm: str,
-        dtype: torch.dtype,
+        dtype: torch.dtype, n_groups: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         pairs = list(pairwise(widths))
-        self.layers = nn.ModuleList(Linear(n_members, *pair, dtype) for pair in pairs)
+        self.layers = nn.ModuleList(Linear(n_members, *pair, dtype, n_groups) for pair in pairs)
         norms = {"layer": LayerNorm, "batch": BatchNorm}
         self.norms = nn.ModuleList(
-            norms[norm](n_members, width, dtype) for _, width in pairs if norm != "none"
+            norms[norm](n_members, width, dtype, n_groups) for _, width in pairs if norm != "none"
         )
         self.activation = ACTIVATIONS[activation]
         self.width = widths[-1]
 
     def forward(self, x: Tensor, chance: Tensor | None, noise: Noise | None, site: str) -> Tensor:
-        """Maps (K, B, in) to (K, B, out)."""
-        for index, layer in enumerate(self.layers):
-            x = layer(x)
-            if self.norms:
-                x = self.norms[index](x)
-            if noise is None or chance is None:
-                x = self.activation(x)
-            elif self.activation is ACTIVATIONS["relu"]:
-                x = relu_dropout(x, chance, noise, f"{site}.{index}")
-            else:
-                x = dropout(self.activation(x), chance, noise, f"{site}.{index}")
+        """Maps (K, B, in) to (K, B, out), or with groups (K, G or 1, B, in) to (K, G, B, out)."""
+        for index in range(len(self.layers)):
+            x = self.layer(index, x, chance, noise, site)
         return x
+
+    def layer(
+        self, index: int, x: Tensor, chance: Tensor | None, noise: Noise | None, site: str
+    ) -> Tensor:
+        """Goes through one layer; see `forward`."""
+        x = self.layers[index](x)
+        if self.norms:
+            x = self.norms[index](x)
+        if noise is None or chance is None:
+            return self.activation(x)
+        if self.activation is ACTIVATIONS["relu"]:
+            return relu_dropout(x, chance, noise, f"{site}.{index}")
+        return dropout(self.activation(x), chance, noise, f"{site}.{index}")

@@ -55,6 +55,7 @@ class Candidate:
         data: Digest of the data: what may be compared.
         metrics: Task to every metric on test, for the model's card.
         test_reads: How often test was read for this decision's models.
+        replicate: Of a finalist, the number of its fresh seed; 0 for the trial itself.
     """
 
     study: str
@@ -66,6 +67,7 @@ class Candidate:
     data: str
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     test_reads: int = 1
+    replicate: int = 0
 
 
 def promote_model(
@@ -172,6 +174,7 @@ def _details(
         "alias": alias,
         "study": candidate.study,
         "trial": candidate.trial,
+        "replicate": candidate.replicate,
         "run_id": candidate.run_id,
         "model_id": candidate.model_id,
         "data": candidate.data,

@@ -9,9 +9,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.driver.records import Cohort, TrialRecord, best_trials
+from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.report.tables import states_line
 from pipeline.training.members import EpochResult
+
+LINE_SECONDS = 10.0
+"""Least time between two lines while trials run, where trials end one by one."""
 
 
 class Progress:
@@ -28,7 +31,8 @@ class Progress:
         self._trials: list[TrialRecord] = []
         self._epochs: dict[int, int] = {}
         self._ended: set[int] = set()
-        self._running: Cohort | None = None
+        self._running: set[int] = set()
+        self._said = -float("inf")
         self._started = time.monotonic()
         self._n_before = 0
 
@@ -44,10 +48,9 @@ class Progress:
             self._live = Live(console=self._console, transient=True, refresh_per_second=4)
             self._live.start()
 
-    def cohort_started(self, cohort: Cohort) -> None:
-        """Starts to show a cohort."""
-        self._running = cohort
-        self._epochs, self._ended = {}, set()
+    def trials_started(self, numbers: Sequence[int]) -> None:
+        """Starts to show trials."""
+        self._running.update(numbers)
         self._show()
 
     def epochs_done(self, results: Sequence[EpochResult]) -> None:
@@ -59,10 +62,15 @@ class Progress:
         self._show()
 
     def trials_done(self, trials: Sequence[TrialRecord]) -> None:
-        """Shows the cohort's outcome."""
+        """Shows how trials ended: where nothing else runs, or now and then, as a line."""
         self._trials += trials
-        self._running = None
-        if self._live is None:
+        for trial in trials:
+            self._running.discard(trial.number)
+            self._epochs.pop(trial.number, None)
+            self._ended.discard(trial.number)
+        now = time.monotonic()
+        if self._live is None and (not self._running or now - self._said >= LINE_SECONDS):
+            self._said = now
             self._say(self._line())
         self._show()
 
@@ -83,12 +91,11 @@ class Progress:
 
     def _line(self) -> str:
         parts = [f"{len(self._trials)} of {self._n_trials} trials: {states_line(self._trials)}"]
-        if self._running is not None:
-            cohort = self._running
-            n_running = len(cohort.numbers) - len(self._ended)
+        if self._running:
+            n_running = len(self._running - self._ended)
             epoch = max(self._epochs.values(), default=0)
-            last = cohort.stop - 1
-            parts.append(f"#{cohort.start} to #{last} train ({n_running} on, epoch {epoch})")
+            numbers = f"#{min(self._running)} to #{max(self._running)}"
+            parts.append(f"{numbers} train ({n_running} on, epoch {epoch})")
         for best in best_trials(self._trials, 1):
             scores = best.evaluation.scores if best.evaluation else {}
             found = ", ".join(f"{task} {score:.4f}" for task, score in scores.items())

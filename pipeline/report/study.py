@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from pipeline.study.catalogue import CATALOGUE
+from pipeline.study.catalogue import entry
 from pipeline.study.loading import Study
 from pipeline.study.ranges import label
 
@@ -22,7 +22,7 @@ def study_lines(study: Study, notes: Sequence[str]) -> list[str]:
     spec = study.spec
     lines = [f"{spec.name} is valid.", "", "Tasks:"]
     for name, task in spec.tasks.items():
-        metric = task.metric or CATALOGUE["kind"][task.kind].metrics[0]
+        metric = task.metric or entry("kind", task.kind).metrics[0]
         target = task.target if isinstance(task.target, str) else f"{len(task.target)} columns"
         per = f", one for each {task.per}" if task.per else ""
         lines.append(f"  {name}: {task.kind} of {target} in {spec.source_of(name)}, {metric}{per}")
@@ -31,6 +31,7 @@ def study_lines(study: Study, notes: Sequence[str]) -> list[str]:
     lines += ["", "Trial 0, and three that could follow:"]
     for trial in (study.centre(), *sampled_trials(study, 3)):
         lines.append("  " + ", ".join(f"{path}={_value(value)}" for path, value in trial.items()))
+    lines += ["", *(f"Note: {note}" for note in study.notes)] if study.notes else []
     return [*lines, *(["", "Data:"] if notes else []), *(f"  {note}" for note in notes)]
 
 

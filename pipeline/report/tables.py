@@ -9,6 +9,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.driver.choice import Choice
 from pipeline.driver.records import TrialRecord, best_trials
 
 
@@ -81,6 +82,41 @@ def trial_table(trial: TrialRecord, name: str = "") -> Table:
     return table
 
 
+def choice_line(choice: Choice) -> str:
+    """Returns which model a study ends with, and why."""
+    shipped = choice.shipped
+    if not choice.retrained:
+        return (
+            f"The best trial #{shipped.number} ({_number(shipped.score)} on valid) is used as it "
+            "is: no finalists were trained."
+        )
+    means = ", ".join(
+        f"#{number} {_number(mean) or 'none'}" for number, mean in choice.candidates.items()
+    )
+    return (
+        f"Finalists, mean valid score over fresh seeds: {means}. #{shipped.number} is chosen; its "
+        f"median seed {shipped.replicate} of {len(choice.seeds)} ({_number(shipped.score)}) is "
+        "what is shipped, evaluated as `best` and promoted."
+    )
+
+
+def choice_json(choice: Choice) -> dict[str, Any]:
+    """Returns which model a study ends with: what `best` names in `evaluate` and `promote`."""
+    shipped = choice.shipped
+    return {
+        "trial": shipped.number,
+        "replicate": shipped.replicate,
+        "score": shipped.score,
+        "scores": dict(shipped.evaluation.scores) if shipped.evaluation else {},
+        "params": dict(shipped.params),
+        "run_id": shipped.run_id,
+        "mean_over_seeds": choice.mean,
+        "seeds": [record.score for record in choice.seeds],
+        "candidates": {str(number): mean for number, mean in choice.candidates.items()},
+        "line": choice_line(choice),
+    }
+
+
 def states_line(trials: Sequence[TrialRecord]) -> str:
     """Returns how many trials ended how."""
     counts = {state: sum(trial.state == state for trial in trials)
@@ -96,7 +132,8 @@ def search_lines(found: Mapping[str, Any]) -> list[str]:
     total = counts["complete"] + counts["pruned"] + counts["failed"]
     return [
         f"{total} trials: {counts['complete']} complete, {counts['pruned']} pruned{diverged}, "
-        f"{counts['failed']} failed; {found['seconds']:.1f} s"
+        f"{counts['failed']} failed; {found['seconds']:.1f} s",
+        *([found["shipped"]["line"]] if found.get("shipped") else []),
     ]
 
 
@@ -228,7 +265,13 @@ def _reads_note(document: Mapping[str, Any]) -> str:
     return f"test was read for {document['test_reads']} models of this study"
 
 
-def study_page(name: str, trials: Sequence[TrialRecord], state: str, runs_link: str) -> str:
+def study_page(
+    name: str,
+    trials: Sequence[TrialRecord],
+    state: str,
+    runs_link: str,
+    choice: Choice | None = None,
+) -> str:
     """Returns the parent run's description in Markdown, the result in its first lines."""
     best = best_trials(trials, 5)
     if not best:
@@ -240,6 +283,7 @@ def study_page(name: str, trials: Sequence[TrialRecord], state: str, runs_link: 
         f"**{name}** ({state}): best trial **#{top.number}** with mean valid score "
         f"**{_number(top.score)}** ({scores}).",
         f"{len(trials)} trials: {states_line(trials)}. [Trials by score]({runs_link}).",
+        *([choice_line(choice)] if choice else []),
     ]
     tasks = list(top.evaluation.scores)
     rows = ["| trial | score | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 2) + "|"]

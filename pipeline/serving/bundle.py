@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 _REQUIRED = ("mlflow", "numpy", "pandas", "torch")
+_REQUIRED_FOR_TEXTS = ("scipy",)
 _ENTRY_FILE = "served.py"
 _ENTRY = '''"""What MLflow runs to answer; the code beside it is all that it needs."""
 
@@ -84,23 +85,29 @@ def bundle(
                 code_paths=[str(package)],
                 signature=_signature(predictor),
                 input_example=example[list(predictor.columns)] if example is not None else None,
-                pip_requirements=requirements(),
+                pip_requirements=requirements(texts=predictor.encoder.text is not None),
             )
         _forget_this_machine(model, saved)
         yield saved
 
 
-def requirements() -> list[str]:
+def requirements(texts: bool = False) -> list[str]:
     """Returns what a process that loads a model needs, as installed here.
 
     Without the local part of a version, such as torch's `+cpu`, which no index serves.
+
+    Args:
+        texts: Whether the model reads texts.
     """
-    return [f"{name}=={version(name).partition('+')[0]}" for name in _REQUIRED]
+    names = (*_REQUIRED, *(_REQUIRED_FOR_TEXTS if texts else ()))
+    return [f"{name}=={version(name).partition('+')[0]}" for name in names]
 
 
 def _write_code(predictor: Predictor, folder: Path) -> Path:
     methods = {("kind", task.kind) for task in predictor.tasks}
     methods.add(("sharing", predictor.architecture.sharing))
+    if predictor.encoder.text is not None:
+        methods |= {("encoder", part.name) for part in predictor.encoder.text.parts}
     name, texts = package_files(sorted(methods))
     for path, text in texts.items():
         file = folder / name / path

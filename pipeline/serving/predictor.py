@@ -1,7 +1,7 @@
 """A trained member as an application sees it: raw columns in, answers out.
 
 This module and all that it imports travel with a promoted model (see `bundle`), so they import
-numpy, pandas and torch only.
+numpy, scipy, pandas and torch only.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pipeline.tasks.summarisation import Summarisation
 FORMAT = 1
 _MODEL_FILE = "model.json"
 _WEIGHTS_FILE = "weights.npz"
+_ENCODER_FILE = "encoder.npz"  # only where the encoder has arrays: that of texts
 _CHUNK = 4096  # rows at once: bounds the memory of a large table
 
 
@@ -139,8 +140,9 @@ class Predictor:
         }
         text = json.dumps(values, indent=1, allow_nan=False)
         (folder / _MODEL_FILE).write_text(text, encoding="utf-8")
-        with (folder / _WEIGHTS_FILE).open("wb") as file:
-            np.savez(file, allow_pickle=False, **self.parameters)
+        _save(folder / _WEIGHTS_FILE, self.parameters)
+        if arrays := self.encoder.arrays():
+            _save(folder / _ENCODER_FILE, arrays)
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
@@ -152,10 +154,11 @@ class Predictor:
         values = json.loads((folder / _MODEL_FILE).read_text("utf-8"))
         if values["format"] != FORMAT:
             raise ValueError(f"The model has format {values['format']}, this code reads {FORMAT}.")
-        with np.load(folder / _WEIGHTS_FILE, allow_pickle=False) as stored:
-            parameters = {name: stored[name] for name in stored.files}
+        parameters = _load(folder / _WEIGHTS_FILE)
+        encoder_file = folder / _ENCODER_FILE
+        arrays = _load(encoder_file) if encoder_file.exists() else {}
         return cls(
-            encoder=Encoder.from_json(values["encoder"]),
+            encoder=Encoder.from_json(values["encoder"], arrays),
             architecture=Architecture.from_json(values["architecture"]),
             tasks=[TaskInfo.from_json(task) for task in values["tasks"]],
             parameters=parameters,
@@ -167,3 +170,13 @@ def _texts(rows: pd.DataFrame, column: str) -> list[str]:
     if column not in rows:
         return [""] * len(rows)
     return ["" if pd.isna(text) else str(text) for text in rows[column]]
+
+
+def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}

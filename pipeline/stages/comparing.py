@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.comparison.compare import Scored, compare_rows, score_rows
 from pipeline.comparison.readings import Readings
 from pipeline.comparison.rows import collect_rows
-from pipeline.driver.records import TrialRecord, read_json, write_json
+from pipeline.driver.json_files import read_json, write_json
+from pipeline.driver.records import TrialRecord
 from pipeline.driver.trials import evaluation_metrics
 from pipeline.stages.evaluating import known_reading, track_test
 from pipeline.stages.session import (

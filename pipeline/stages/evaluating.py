@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.comparison.readings import Readings, trial_key
+from pipeline.comparison.readings import Readings
 from pipeline.driver.records import TrialRecord
 from pipeline.driver.trials import evaluation_metrics
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one
+from pipeline.report.tables import choice_line
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.session import (
     DEFAULT_STORE,
     Say,
     Session,
     Tables,
+    find_choice,
     find_trial,
     model_of,
     open_searched,
@@ -42,7 +44,7 @@ def evaluate(
 
     Args:
         study: The study, searched before.
-        trial: Number of a trial, or `best`.
+        trial: Number of a trial, or `best` for the model that is shipped: see `driver.choice`.
         part: `valid` or `test`.
         store: Where the study is recorded.
         tables: Data frames in place of paths.
@@ -58,6 +60,8 @@ def evaluate(
     """
     session = open_searched(study, store, tables, tracking_uri)
     record = find_trial(session, trial)
+    if trial == "best":
+        say(choice_line(find_choice(session)))
     if part == "test":
         found = known_reading(session, record)
         if found is None:
@@ -67,6 +71,7 @@ def evaluate(
         found = evaluate_predictor(session, model_of(session, record, say), part)
     return {
         "trial": record.number,
+        "replicate": record.replicate,
         "split": part,
         "n_rows": dict(found.n_rows),
         "mean": found.mean,
@@ -78,7 +83,7 @@ def evaluate(
 
 def known_reading(session: Session, record: TrialRecord) -> Evaluation | None:
     """Returns what was read of test for a trial's model; None where it was not read yet."""
-    return Readings(session.folder).get(trial_key(record.number), session.prepared.data_digest)
+    return Readings(session.folder).get(record.key, session.prepared.data_digest)
 
 
 def read_test(session: Session, tracker: Tracker, record: TrialRecord, say: Say) -> Evaluation:
@@ -87,7 +92,7 @@ def read_test(session: Session, tracker: Tracker, record: TrialRecord, say: Say)
     if known is not None:
         return known
     found = evaluate_predictor(session, model_of(session, record, say), "test")
-    Readings(session.folder).add(trial_key(record.number), session.prepared.data_digest, found)
+    Readings(session.folder).add(record.key, session.prepared.data_digest, found)
     track_test(tracker, record.run_id, record.epochs, found)
     return found
 

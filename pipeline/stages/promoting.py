@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.comparison.baselines import fit_constant
-from pipeline.comparison.readings import Readings, trial_key
+from pipeline.comparison.readings import Readings
 from pipeline.data.prepare import read_part
 from pipeline.data.prepared import Part
 from pipeline.driver.records import TrialRecord
@@ -16,6 +16,7 @@ from pipeline.evaluation.evaluate import Evaluation, evaluate_one
 from pipeline.promotion.gates import Decision
 from pipeline.promotion.promote import Candidate, current_champion, promote_model
 from pipeline.promotion.registry import Champion
+from pipeline.report.tables import choice_line
 from pipeline.serving.loading import LoadedModel, load_predictor
 from pipeline.serving.loading import load_model as load_recorded
 from pipeline.serving.predictor import Predictor
@@ -25,6 +26,7 @@ from pipeline.stages.session import (
     Say,
     Session,
     Tables,
+    find_choice,
     find_trial,
     model_of,
     open_searched,
@@ -50,7 +52,7 @@ def promote(
 
     Args:
         study: The study, searched before.
-        trial: Number of a trial, or `best`.
+        trial: Number of a trial, or `best` for the model that is shipped: see `driver.choice`.
         dry_run: Decide, and register nothing.
         store: Where the study is recorded.
         tables: Data frames in place of paths.
@@ -67,6 +69,8 @@ def promote(
     spec = study.spec.promote
     model = spec.model or session.name
     record = find_trial(session, trial)
+    if trial == "best":
+        say(choice_line(find_choice(session)))
     is_complete = record.state == "complete"
     with recording(session) as tracker:
         champion = current_champion(session.store, model, spec.alias)
@@ -79,6 +83,7 @@ def promote(
         candidate = Candidate(
             study=session.name,
             trial=record.number,
+            replicate=record.replicate,
             state=record.state,
             run_id=record.run_id,
             model_id=model_id,
@@ -104,12 +109,12 @@ def _model_id(session: Session, tracker: Tracker, record: TrialRecord, say: Say)
     """Returns the trial's logged model, logging it where it was not among the best."""
     stored = session.folder.record()
     logged: dict[str, str] = stored.get("models", {})
-    if str(record.number) not in logged:
+    if record.key not in logged:
         predictor = model_of(session, record, say)
         model_id = tracker.log_model(record.run_id, predictor, end=end_of(record))
-        logged[str(record.number)] = model_id
+        logged[record.key] = model_id
         session.folder.save_record({**stored, "models": logged})
-    return logged[str(record.number)]
+    return logged[record.key]
 
 
 def _champion_scores(session: Session, champion: Champion, tables: Tables | None) -> Evaluation:
@@ -119,8 +124,9 @@ def _champion_scores(session: Session, champion: Champion, tables: Tables | None
         InputError: It answers other tasks or labels than this study's.
         DataError: It needs a column that this study's inputs lack.
     """
-    own = (t.number for t in session.folder.trials() if t.run_id == champion.run_id)
-    key = next(map(trial_key, own), champion.model_id)
+    folder = session.folder
+    own = (*folder.trials(), *folder.all_finalists())
+    key = next((one.key for one in own if one.run_id == champion.run_id), champion.model_id)
     readings, data = Readings(session.folder), session.prepared.data_digest
     known = readings.get(key, data)
     if known is not None:
@@ -154,8 +160,8 @@ def _as_encoded_by(predictor: Predictor, session: Session, tables: Tables | None
         return test
     study = session.study
     raw = read_part(study.spec, study.folder, "test", study.data_dir, tables)
-    numeric, codes = predictor.encoder.encode(raw)
-    return replace(test, numeric=numeric, codes=codes)
+    found = predictor.encoder.encode_all(raw)
+    return replace(test, numeric=found.numeric, codes=found.codes, texts=found.texts)
 
 
 def _unread(session: Session) -> Evaluation:

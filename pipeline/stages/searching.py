@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.driver.choice import choose
 from pipeline.driver.journal import make_sampler
 from pipeline.driver.launch import SearchOptions, SearchResult, default_workers
 from pipeline.driver.observers import Observer
 from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.driver.search import Search
-from pipeline.report.tables import study_page, trials_frame
+from pipeline.report.tables import choice_json, study_page, trials_frame
 from pipeline.stages.session import (
     DEFAULT_STORE,
     Say,
@@ -50,7 +51,7 @@ def search(
     Args:
         study: The study.
         n_trials: Finished trials at the end; by default what the file says.
-        timeout_seconds: After this no further cohort starts.
+        timeout_seconds: After this no further cohort starts, in the free order no further trial.
         n_workers: Local processes; by default one a core. It changes no parameter.
         fresh: Archive what an earlier launch left and start again.
         store: Where to record.
@@ -72,8 +73,8 @@ def search(
     make_sampler(study.spec.search.sampler, study.spec.seed, study.ranges)
     session = open_session(study, store, tables, tracking_uri)
     say(f"Study {session.name}: {len(study.ranges)} ranges are searched.")
-    for warning in session.prepared.report.warnings:
-        say(f"Note: {warning}")
+    for note in (*study.notes, *session.prepared.report.warnings):
+        say(f"Note: {note}")
     options = SearchOptions(
         n_trials or study.spec.search.trials, timeout_seconds, n_workers or default_workers(study)
     )
@@ -83,8 +84,9 @@ def search(
         with tracker or StudyTracker(session.store) as recorder:
 
             def describe(trials: Sequence[TrialRecord], state: str) -> tuple[pd.DataFrame, str]:
-                page = study_page(session.name, trials, state, runs_page(recorder.experiment_id))
-                return trials_frame(trials), page
+                link = runs_page(recorder.experiment_id)
+                choice = choose(session.folder, study.spec.search.finalists)
+                return trials_frame(trials), study_page(session.name, trials, state, link, choice)
 
             result = Search(
                 study, session.prepared, session.folder, recorder, options, observers, describe
@@ -115,10 +117,12 @@ def _search_json(session: Session, result: SearchResult, experiment_id: str) -> 
             "params": dict(top.params),
             "run_id": top.run_id,
         }
+    choice = choose(session.folder, session.study.spec.search.finalists)
     return {
         "study": session.name,
         "trials": counts,
         "best": best,
+        "shipped": choice_json(choice) if choice else None,
         "experiment_id": experiment_id,
         "run_id": result.run_id,
         "tracking_uri": session.store.tracking_uri,

@@ -15,9 +15,11 @@ from filelock import FileLock, Timeout
 from pipeline.data.prepare import prepare_data
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import one_thread
-from pipeline.driver.records import StudyFolder, TrialRecord, best_trials
+from pipeline.driver.choice import Choice, choose
+from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.resume import check_resume, launch_settings
-from pipeline.driver.trials import make_member, make_predictor
+from pipeline.driver.rows import RowPlan, tuned_row
+from pipeline.driver.trials import make_predictor
 from pipeline.errors import InputError, StoreError, TrainingError
 from pipeline.report.tables import study_page, trials_frame
 from pipeline.serving.predictor import Predictor
@@ -27,7 +29,7 @@ from pipeline.tracking.records import State
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_tracker import StudyTracker
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.loop import Answer, train
+from pipeline.training.loop import Stops, train
 from pipeline.training.members import EpochResult, Stop
 
 Say = Callable[[str], None]
@@ -50,7 +52,7 @@ class Session:
         store: Where its records live.
         folder: Its files in the store.
         seconds: What opening took, by phase.
-        retrained: Models that were trained again, by trial, so that each is trained once.
+        retrained: Models that were trained again, by row and record, so that each is trained once.
     """
 
     study: Study
@@ -58,7 +60,7 @@ class Session:
     store: Store
     folder: StudyFolder
     seconds: Mapping[str, float]
-    retrained: dict[int, Predictor] = field(default_factory=dict)
+    retrained: dict[tuple[str, str], Predictor] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -78,7 +80,9 @@ def prepare(
     folder = _folder(store)
     is_new = not folder.exists()
     try:
-        return prepare_data(study.spec, study.folder, folder / "cache", study.data_dir, tables)
+        return prepare_data(
+            study.spec, study.folder, folder / "cache", study.data_dir, tables, LongWork()
+        )
     except InputError:
         if is_new:
             _remove_empty(folder)
@@ -163,24 +167,35 @@ def recording(session: Session) -> Iterator[Tracker]:
             yield tracker
         finally:
             trials = folder.trials()
-            page = study_page(session.name, trials, state, runs_page(tracker.experiment_id))
+            choice = choose(folder, session.study.spec.search.finalists)
+            link = runs_page(tracker.experiment_id)
+            page = study_page(session.name, trials, state, link, choice)
             tracker.finish_study(state, trials_frame(trials), page)
 
 
+def find_choice(session: Session) -> Choice:
+    """Returns what the study ends with: the shipped model among the seeds of its configuration.
+
+    Raises:
+        InputError: No trial is complete.
+    """
+    found = choose(session.folder, session.study.spec.search.finalists)
+    if found is None:
+        raise InputError(
+            f"No trial of {session.name} is complete; `mtl show` tells how they ended."
+        )
+    return found
+
+
 def find_trial(session: Session, trial: int | str) -> TrialRecord:
-    """Returns a finished trial, by number or `best`.
+    """Returns a finished trial by number, or for `best` the record of the model that is shipped.
 
     Raises:
         InputError: The study has no such trial.
     """
-    trials = session.folder.trials()
     if trial == "best":
-        best = best_trials(trials, 1)
-        if not best:
-            raise InputError(
-                f"No trial of {session.name} is complete; `mtl show` tells how they ended."
-            )
-        return best[0]
+        return find_choice(session).shipped
+    trials = session.folder.trials()
     found = next((one for one in trials if str(one.number) == str(trial)), None)
     if found is None:
         raise InputError(
@@ -190,36 +205,79 @@ def find_trial(session: Session, trial: int | str) -> TrialRecord:
     return found
 
 
-def model_of(session: Session, record: TrialRecord, say: Say) -> Predictor:
-    """Returns a trial's model, trained again from its record where it was not kept.
+def model_of(
+    session: Session, record: TrialRecord, say: Say, row: RowPlan | None = None
+) -> Predictor:
+    """Returns a trial's or finalist's model, trained again from its record where it was not kept.
 
     A pruned trial is trained as far as it came: its model is that of its best epoch until then.
+
+    Args:
+        session: The study.
+        record: How the trial ended.
+        say: Told what is trained.
+        row: The row that it belongs to; the study's own trials by default.
 
     Raises:
         InputError: The trial diverged or failed, so that it has no model.
         TrainingError: Trained again, it does not complete.
     """
-    kept = session.folder.load_model(record.number) or session.retrained.get(record.number)
+    row = row or tuned_row(session.study, session.prepared)
+    folder = session.folder if row.is_tuned else session.folder.row(row.name)
+    kept = folder.load_model(record.key) or session.retrained.get((row.name, record.key))
     if kept is not None:
         return kept
+    name = f"trial {record.label.removeprefix('#')}"
+    name = name if row.is_tuned else f"{row.name} {name}"
     if record.state not in ("complete", "pruned"):
         raise InputError(
-            f"Trial {record.number} of {session.name} {record.state} and has no model. "
+            f"{name.capitalize()} of {session.name} {record.state} and has no model. "
             f"`mtl show --trial {record.number}` tells why; choose another trial."
         )
-    say(f"The model of trial {record.number} was not kept: training it again from its record.")
-    member = make_member(session.study, session.prepared, record.number, record.params)
+    say(f"The model of {name} was not kept: training it again from its record.")
+    predictor = _train_again(session, record, row, name.capitalize())
+    session.retrained[row.name, record.key] = predictor
+    return predictor
 
-    def as_far(results: list[EpochResult]) -> Answer:
+
+def _train_again(session: Session, record: TrialRecord, row: RowPlan, name: str) -> Predictor:
+    member = row.member(
+        session.study, session.prepared, record.number, record.params, record.replicate
+    )
+
+    def as_far(results: list[EpochResult]) -> Stops:
         ended = results[0].epoch >= record.epochs
         return {record.number: Stop("complete", record.reason)} if ended else {}
 
     with one_thread():
-        trained = train([member], session.prepared, as_far)[0]
+        trained = train([member], session.prepared, as_far, record.first_epoch)[0]
     if trained.state != "complete":
-        raise TrainingError(f"Trial {record.number} ended as {trained.state}: {trained.reason}.")
-    session.retrained[record.number] = make_predictor(member, trained, session.prepared)
-    return session.retrained[record.number]
+        raise TrainingError(f"{name} ended as {trained.state}: {trained.reason}.")
+    return make_predictor(member, trained, session.prepared)
+
+
+class LongWork:
+    """Tells on stderr how far long work is, such as the encoding of texts: every few seconds.
+
+    Args:
+        say: Told a line.
+        clock: Tells seconds.
+    """
+
+    EVERY_SECONDS = 5.0
+
+    def __init__(
+        self, say: Say = say_on_stderr, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say, self._clock = say, clock
+        self._told = clock()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Notes that so much of the work is done."""
+        now = self._clock()
+        if now - self._told >= self.EVERY_SECONDS:
+            self._told = now
+            self._say(f"{what}: {done:,} of {total:,}")
 
 
 def _folder(store: Store | Path | str) -> Path:

@@ -31,7 +31,7 @@ from pipeline.study.spec import Params
 from pipeline.tracking.records import State, TrialEnd, now_ms
 from pipeline.tracking.store import Store
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.loop import Answer
+from pipeline.training.loop import Stops
 from pipeline.training.loop import train as train_members
 from pipeline.training.members import EpochResult
 
@@ -71,19 +71,21 @@ def train(
     """
     if trial is None:
         session = open_session(study, store, tables, tracking_uri)
-        params, number, name = study.centre(), 0, "centre"
+        params, number, name, first_epoch = study.centre(), 0, "centre", 1
     else:
         session = open_searched(study, store, tables, tracking_uri)
-        params, number, name = find_trial(session, trial).params, trial, f"#{trial} again"
+        found = find_trial(session, trial)
+        params, number, name = found.params, trial, f"#{trial} again"
+        first_epoch = found.first_epoch
     with recording(session) as tracker:
-        trained = _train_one(session, tracker, number, params, name)
+        trained = _train_one(session, tracker, number, params, name, first_epoch)
         if trained.predictor is not None:
             tracker.log_model(trained.record.run_id, trained.predictor, end=end_of(trained.record))
     return trained
 
 
 def _train_one(
-    session: Session, tracker: Tracker, number: int, params: Params, name: str
+    session: Session, tracker: Tracker, number: int, params: Params, name: str, first_epoch: int
 ) -> TrainedTrial:
     prepared = session.prepared
     member = make_member(session.study, prepared, number, params)
@@ -91,7 +93,7 @@ def _train_one(
     run_id = tracker.start_trials([start])[number]
     history: list[EpochRecord] = []
 
-    def on_epoch(results: list[EpochResult]) -> Answer:
+    def on_epoch(results: list[EpochResult]) -> Stops:
         epoch = epoch_record(results[0], prepared, now_ms())
         history.append(epoch)
         tracker.log_epoch(run_id, epoch.epoch, tracked_metrics(epoch), epoch.timestamp_ms)
@@ -99,7 +101,7 @@ def _train_one(
 
     try:
         with one_thread():
-            result = train_members([member], prepared, on_epoch)[0]
+            result = train_members([member], prepared, on_epoch, first_epoch)[0]
     except BaseException as error:
         state: State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         tracker.finish(run_id, TrialEnd(state, f"{type(error).__name__}: {error}".rstrip(": ")))

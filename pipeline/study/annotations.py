@@ -6,7 +6,8 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from pipeline.study.spec import SEARCHABLE, StudySpec
+from pipeline.study.searchable import SEARCHABLE
+from pipeline.study.spec import StudySpec
 
 
 @cache

@@ -7,9 +7,11 @@ that a study is checked without torch.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from pipeline.errors import Fault, StudyError, near_miss
+from pipeline.study.own import import_own, is_own
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,31 @@ class Entry:
         options: Keys of its section that only some methods read; giving one to a method that
             does not read it is a fault.
         metrics: For a kind of task: its metrics, the default primary one first.
+        needs: Modules of an extra of this package that must be installed.
+        extra: Which extra; or the whole requirement, where the modules belong to no extra.
     """
 
     target: str
     about: str
     options: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+    def missing(self) -> list[str]:
+        """Returns the modules that are needed and not installed, importing none of them."""
+        return [module for module in self.needs if find_spec(module) is None]
+
+    @property
+    def remedy(self) -> str:
+        """The command that installs what is missing."""
+        requirement = self.extra if "[" in self.extra else f"mtl-pipeline[{self.extra}]"
+        return f'pip install "{requirement}"'
+
+
+def _balance(about: str, *needs: str, extra: str = "balance") -> Entry:
+    target = "pipeline.training.weighting.balance:Balance"
+    return Entry(target, about, needs=("torchjd", *needs), extra=extra)
 
 
 _CLASS_OPTIONS = ("class_weights",)
@@ -72,18 +93,101 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             metrics=("rougeL", "rouge1", "rouge2"),
         ),
     },
+    "encoder": {
+        "tfidf": Entry(
+            "pipeline.data.term_vectors:TermVectors",
+            "weights of words and pieces of words, reduced to a dense vector",
+            options=("width",),
+        ),
+    },
     "sharing": {
         "shared_bottom": Entry(
             "pipeline.models.shared_bottom:SharedBottom", "one trunk for all tasks, a head for each"
         ),
+        "mmoe": Entry(
+            "pipeline.models.mmoe:MMoE",
+            "experts that all tasks share, a gate for each task",
+            options=("experts",),
+        ),
+        "cgc": Entry(
+            "pipeline.models.ple:CGC",
+            "experts of each task and of all, a gate for each task",
+            options=("task_experts", "shared_experts"),
+        ),
+        "ple": Entry(
+            "pipeline.models.ple:PLE",
+            "levels of experts of each task and of all",
+            options=("task_experts", "shared_experts", "levels"),
+        ),
+        "cross_stitch": Entry(
+            "pipeline.models.cross_stitch:CrossStitch",
+            "a trunk for each task, mixed after every layer",
+            options=("stitch",),
+        ),
+        "separate": Entry(
+            "pipeline.models.separate:Separate", "a trunk for each task, nothing shared"
+        ),
     },
     "strategy": {
         "fixed": Entry(
-            "pipeline.training.weighting:Fixed",
+            "pipeline.training.weighting.fixed:Fixed",
             "one weight a task, searched or given",
             options=("low", "high", "values"),
         ),
-        "equal": Entry("pipeline.training.weighting:Fixed", "the same weight for every task"),
+        "equal": Entry("pipeline.training.weighting.fixed:Fixed", "the same weight for every task"),
+        "uncertainty": Entry(
+            "pipeline.training.weighting.uncertainty:Uncertainty",
+            "learned variances (Kendall et al., 2018)",
+            options=("own_lr",),
+        ),
+        "dwa": Entry(
+            "pipeline.training.weighting.dwa:DynamicAverage",
+            "more for what falls slower (Liu et al., 2019)",
+            options=("temperature",),
+        ),
+        "random": Entry(
+            "pipeline.training.weighting.random:RandomWeights",
+            "drawn anew at each step (Lin et al., 2022)",
+        ),
+        "geometric": Entry(
+            "pipeline.training.weighting.geometric:GeometricMean",
+            "the geometric mean of the losses (Chennupati et al., 2019)",
+        ),
+        "log": Entry(
+            "pipeline.training.weighting.log:LogLoss",
+            "the sum of the logarithms of the losses: no unit matters",
+        ),
+        "uw_so": Entry(
+            "pipeline.training.weighting.uw_so:SoftOptimal",
+            "a softmax of the inverse losses (Kirchdorfer et al., 2024)",
+            options=("temperature",),
+        ),
+        "stch": Entry(
+            "pipeline.training.weighting.stch:SmoothTchebycheff",
+            "mostly what is worst, smoothly (Lin et al., 2024)",
+            options=("mu",),
+        ),
+        "famo": Entry(
+            "pipeline.training.weighting.famo:Famo",
+            "all losses fall at one rate (Liu et al., 2023)",
+            options=("own_lr",),
+        ),
+        "balance:upgrad": _balance(
+            "no step against any task (Quinton and Rey, 2024)", "qpsolvers", "quadprog"
+        ),
+        "balance:mgda": _balance("the shortest mix of gradients (Sener and Koltun, 2018)"),
+        "balance:pcgrad": _balance("conflicts projected away (Yu et al., 2020)"),
+        "balance:imtl_g": _balance("equal progress along every gradient (Liu et al., 2021)"),
+        "balance:aligned": _balance("gradients made orthogonal (Senushkin et al., 2023)"),
+        "balance:dualproj": _balance(
+            "the mean, moved where it conflicts (Lopez-Paz and Ranzato, 2017)",
+            "qpsolvers", "quadprog",
+        ),
+        "balance:cagrad": _balance(
+            "the mean, bent to the worst task (Liu et al., 2021)", "cvxpy", "clarabel",
+            extra="torchjd[cagrad]",
+        ),
+        "balance:fairgrad": _balance("alpha-fair progress (Ban and Ji, 2024)"),
     },
     "optimizer": {
         "gd": Entry("pipeline.training.optimizers:GradientDescent", "gradient descent, full batch"),
@@ -109,6 +213,10 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         "hyperband": Entry(
             "pipeline.driver.pruners:Hyperband", "brackets of successive halving"
         ),
+        "halving": Entry(
+            "pipeline.driver.pruners:Halving",
+            "successive halving in one bracket; asynchronous in the free order",
+        ),
         "none": Entry("pipeline.driver.pruners:Never", "every trial runs to its end"),
     },
     "builtin": {
@@ -125,11 +233,14 @@ def names(role: str) -> tuple[str, ...]:
 
 
 def entry(role: str, name: str) -> Entry:
-    """Returns the entry of a name.
+    """Returns the entry of a name; of `module:Name`, one of the user's own code.
 
     Raises:
         StudyError: The role has no such name; the message gives the nearest.
     """
+    if is_own(name):
+        metrics = tuple(import_own(name).metrics) if role == "kind" else ()
+        return Entry(name, "your own code", ("options",), metrics)
     found = CATALOGUE[role].get(name)
     if found is None:
         raise StudyError([Fault(role, "is unknown", name, near_miss(name, names(role)))])
@@ -138,5 +249,7 @@ def entry(role: str, name: str) -> Entry:
 
 def load(role: str, name: str) -> Any:
     """Imports and returns the class or function that a name stands for."""
+    if is_own(name):
+        return import_own(name)
     module, _, attribute = entry(role, name).target.partition(":")
     return getattr(import_module(module), attribute)

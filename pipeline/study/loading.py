@@ -18,6 +18,8 @@ from pipeline.study.document import (
     set_value,
     substitute,
 )
+from pipeline.study.own import CONTRACTS
+from pipeline.study.own_rules import own_faults, own_notes, sharings_of
 from pipeline.study.ranges import AnyRange, Choices, Range, label, parse_range
 from pipeline.study.rules import rule_faults
 from pipeline.study.spec import Params, StudySpec
@@ -49,6 +51,11 @@ class Study:
         """What is searched, by dotted path, in the order of the file."""
         return dict(ranges_of(self.tree))
 
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What its user should know before a search begins."""
+        return tuple(own_notes(sharings_of(self.spec, self.tree).values()))
+
     def centre(self) -> Params:
         """Returns trial 0: each range at its centre, and all tasks weighted equally."""
         params = {path: label(found.centre()) for path, found in self.ranges.items()}
@@ -73,8 +80,15 @@ class Study:
         return SPEC.validate_python(substitute(self.tree, values))
 
 
+OWN_SCHEMA = {
+    "type": "string",
+    "pattern": "^(?!balance:)[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$",
+    "description": "`module:Name` of your own code",
+}
+
 _NAMED = (
     ("TaskSpec", "kind", "kind"),
+    ("EncoderSpec", "kind", "encoder"),
     ("ModelSpec", "sharing", "sharing"),
     ("WeightsSpec", "strategy", "strategy"),
     ("TrainSpec", "optimizer", "optimizer"),
@@ -129,6 +143,7 @@ def parse_study(
     told = {fault.key for fault in faults}  # a key left out for its fault is not missing too
     faults += [fault for fault in more if fault.key not in told]
     faults += rule_faults(spec, sound, _names(raw, "tasks"), _names(raw, "sources"))
+    faults += own_faults(spec, sound, Path(folder))
     if faults:
         raise StudyError(faults, where)
     return Study(spec, tree, text, Path(folder), Path(data_dir) if data_dir else None)
@@ -149,8 +164,10 @@ def schema() -> dict[str, Any]:
     """Returns the JSON Schema of a study file, for editors."""
     found = SPEC.json_schema()
     for section, key, role in _NAMED:
-        described = [{"const": name, "description": entry.about}
+        described: list[dict[str, str]] = [{"const": name, "description": entry.about}
                      for name, entry in CATALOGUE[role].items()]  # fmt: skip
+        if role in CONTRACTS:
+            described.append(OWN_SCHEMA)
         place = found["$defs"][section]["properties"][key]
         # A searched key is a value or a range: the names stand for the value.
         target = place["anyOf"][0] if "anyOf" in place else place
@@ -180,7 +197,9 @@ def _expand_weights(tree: Tree) -> list[Fault]:
     weights, tasks = tree.get("weights", {}), tree.get("tasks")
     if not isinstance(weights, dict) or not isinstance(tasks, dict):
         return []  # reported when the values are validated
-    if weights.get("strategy", "fixed") != "fixed" or weights.get("values"):
+    strategy = weights.get("strategy", "fixed")
+    strategies = strategy.choices if isinstance(strategy, Choices) else (strategy,)
+    if "fixed" not in strategies or weights.get("values"):
         return []
     names = ("low", "high")
     bounds = {name: weights.get(name, default) for name, default in zip(names, _RATIO, strict=True)}

@@ -6,8 +6,10 @@ from typing import Any
 
 from pipeline.errors import Fault, near_miss
 from pipeline.study.catalogue import CATALOGUE, names
+from pipeline.study.own import CONTRACTS, is_own
 from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import SplitSpec, StudySpec, TaskSpec
+from pipeline.study.text_rules import text_faults
 
 
 def rule_faults(
@@ -34,8 +36,10 @@ def rule_faults(
         ),
         *_promote_faults(spec),
         *_name_faults(spec, tree),
+        *_model_faults(spec, tree),
         *_weight_faults(spec, tree, tasks),
         *_train_faults(spec, tree),
+        *text_faults(spec, tree),
     ]
 
 
@@ -64,6 +68,8 @@ def _task_faults(
         elif task.source is not None and sources and task.source not in sources:
             hint = near_miss(task.source, sources)
             yield Fault(f"{key}.source", "is not a source of the study", task.source, hint)
+        if is_own(task.kind):
+            continue  # see `own_rules`
         if task.kind not in names("kind"):
             hint = near_miss(task.kind, names("kind"))
             yield Fault(f"{key}.kind", "is unknown", task.kind, hint)
@@ -73,7 +79,7 @@ def _task_faults(
 
 def _kind_faults(key: str, task: TaskSpec, given: Mapping[str, Any]) -> Iterable[Fault]:
     kind = CATALOGUE["kind"][task.kind]
-    if task.metric is not None and task.metric not in kind.metrics:
+    if task.metric is not None and task.metric not in kind.metrics and not is_own(task.metric):
         hint = near_miss(task.metric, kind.metrics)
         yield Fault(f"{key}.metric", f"is not a metric of `{task.kind}`", task.metric, hint)
     options = {option for other in CATALOGUE["kind"].values() for option in other.options}
@@ -151,18 +157,44 @@ def _name_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
         ("pruner", "search"),
     ):
         for key, name in _possible(spec, tree, section, role):
-            if name not in names(role):
+            if name not in names(role) and not (role in CONTRACTS and is_own(str(name))):
                 yield Fault(key, "is unknown", str(name), near_miss(str(name), names(role)))
+                continue
+            entry = CATALOGUE[role][name]
+            if missing := entry.missing():
+                rule = f"needs {' and '.join(missing)}, not installed here"
+                yield Fault(key, rule, name, f"Install with `{entry.remedy}`.")
+
+
+def _model_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
+    offered, given = CATALOGUE["sharing"], tree.get("model", {})
+    named = [str(name) for _, name in _possible(spec, tree, "model", "sharing")]
+    possible = [name for name in named if name in offered]
+    read = {option for name in possible for option in offered[name].options}
+    for option in sorted(set(given) & {o for e in offered.values() for o in e.options} - read):
+        readers = [name for name, found in offered.items() if option in found.options]
+        yield Fault(f"model.{option}", f"is not read by `{'`, `'.join(named)}`",
+                    str(given[option]), f"It belongs to `{'`, `'.join(readers)}`.")  # fmt: skip
+    n_layers = min(len(layers) for _, layers in _possible(spec, tree, "model", "layers"))
+    levels = max(int(value) for _, value in _possible(spec, tree, "model", "levels"))
+    for name in possible:
+        least = levels if "levels" in offered[name].options else bool(offered[name].options)
+        if n_layers < least:
+            rule = f"must have at least {least:d} for every trial with `{name}`"
+            hint = "It cuts them into `model.levels` runs." if least > 1 else "Such as [64]."
+            yield Fault("model.layers", rule, str(n_layers), hint)
 
 
 def _weight_faults(
     spec: StudySpec, tree: Mapping[str, Any], tasks: Sequence[str]
 ) -> Iterable[Fault]:
     weights, given = spec.weights, tree.get("weights", {})
-    entry = CATALOGUE["strategy"].get(weights.strategy)
-    unread = set(given) - {"strategy", *entry.options} if entry else set()
+    strategies = [name for _, name in _possible(spec, tree, "weights", "strategy")]
+    known = [CATALOGUE["strategy"][name] for name in strategies if name in names("strategy")]
+    read = {option for entry in known for option in entry.options}
+    unread = set(given) - {"strategy", *read} if len(known) == len(strategies) else set()
     for option in sorted(unread):
-        rule = f"is not read by `{weights.strategy}`"
+        rule = f"is not read by `{'`, `'.join(strategies)}`"
         yield Fault(f"weights.{option}", rule, str(given[option]), "Leave it out.")
     if not weights.values:
         return

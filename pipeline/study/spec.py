@@ -2,53 +2,17 @@
 
 The sections are frozen dataclasses that pydantic validates. Here every value is a value: where the
 file has a range, the section holds the range's centre (see `loading`), or, inside a trial, the
-value that the trial chose (`Study.at`). `Searchable` marks the keys where a range may stand.
+value that the trial chose (`Study.at`). `SEARCHABLE` marks the keys where a range may stand.
 """
 
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
-
-class _Searchable:
-    """Marks a key that may hold a range in place of a value."""
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema), RANGE_SCHEMA]}
-
-
-RANGE_SCHEMA: JsonSchemaValue = {
-    "description": "A range that the study searches.",
-    "oneOf": [
-        {
-            "type": "object",
-            "properties": {
-                "low": {"type": "number"},
-                "high": {"type": "number"},
-                "log": {"type": "boolean", "default": False},
-                "step": {"type": "number", "exclusiveMinimum": 0},
-            },
-            "required": ["low", "high"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {"choices": {"type": "array", "minItems": 1}},
-            "required": ["choices"],
-            "additionalProperties": False,
-        },
-    ],
-}
-
-
-SEARCHABLE = _Searchable()
+from pipeline.study.searchable import SEARCHABLE
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -59,6 +23,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Label = bool | int | float | str
+Options = dict[str, Annotated[Any, SEARCHABLE]]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -102,6 +67,10 @@ class SourceSpec:
         numeric: Columns to read as numbers, whatever they look like.
         categorical: Columns to read as categories, whatever they look like.
         boolean: Columns to read as yes and no, whatever they look like.
+        text: Column of texts, or columns that are read one after the other as one document. Where
+            it is given, the source's other columns are inputs only if `numeric`, `categorical` or
+            `boolean` lists them: beside a text stand ids, titles and answers more often than
+            inputs.
         split: Overrides the study's split for this source.
     """
 
@@ -114,7 +83,15 @@ class SourceSpec:
     numeric: list[str] = field(default_factory=list)
     categorical: list[str] = field(default_factory=list)
     boolean: list[str] = field(default_factory=list)
+    text: str | list[str] | None = None
     split: SplitSpec | None = None
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns of `text`."""
+        if self.text is None:
+            return ()
+        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -140,10 +117,11 @@ class TaskSpec:
     """One target to learn.
 
     Attributes:
-        kind: What the target is; a catalogue name.
+        kind: What the target is; a catalogue name, or `module:Name` of your own code.
         target: Column of the labels; several 0/1 columns for `multilabel`.
         source: The task's source; implied where the study has one.
-        metric: Primary metric; the kind's first where it is not given.
+        metric: Primary metric; the kind's first where it is not given. It may be `module:Name`
+            of your own code.
         per: Column of which each value makes a task of its own.
         positive: The label of a binary task that counts as 1; the rarer one where not given.
         separator: What stands between the labels of a one-column multilabel target.
@@ -165,6 +143,7 @@ class TaskSpec:
         write: Most words that are written; 24.
         width: Of the decoder's states; 96.
         beam: Texts kept while writing; 3. With 1 the likeliest word is taken each time.
+        options: What a kind of your own reads, by names of its own choice.
     """
 
     kind: str
@@ -186,8 +165,36 @@ class TaskSpec:
     vocabulary: Annotated[int, Field(ge=10, le=200_000)] | None = None
     read: Annotated[int, Field(ge=2, le=2000)] | None = None
     write: Annotated[int, Field(ge=2, le=500)] | None = None
-    width: Count | None = None
+    width: Annotated[int, Field(ge=2)] | None = None
     beam: Annotated[int, Field(ge=1, le=32)] | None = None
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class EncoderSpec:
+    """How texts become inputs; only where a source has `text`.
+
+    Attributes:
+        kind: A catalogue name, or several whose vectors stand side by side. Where it is not
+            given: `tfidf`, and `pretrained` beside it where `path` is given, because the two know
+            different things and together beat either (studies/LOG.md).
+        width: Numbers that the term weights of a document are reduced to.
+        path: Of `pretrained`: a folder, or a name of the Hugging Face hub.
+        max_tokens: Of `pretrained`: tokens of a document that it reads; what comes later is cut
+            off, and counted.
+    """
+
+    kind: str | list[str] | None = None
+    width: Annotated[int, Field(ge=2, le=8192)] = 512
+    path: str | None = None
+    max_tokens: Annotated[int, Field(ge=8)] = 256
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The encoders, in the order of their vectors."""
+        if self.kind is None:
+            return ("tfidf",) if self.path is None else ("tfidf", "pretrained")
+        return (self.kind,) if isinstance(self.kind, str) else tuple(self.kind)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -195,7 +202,8 @@ class ModelSpec:
     """The network.
 
     Attributes:
-        sharing: How tasks share; a catalogue name.
+        encoder: How texts become inputs.
+        sharing: How tasks share; a catalogue name, or `module:Name` of your own code.
         layers: Width of each layer of the trunk.
         activation: Non-linearity after each layer.
         norm: Normalisation before each non-linearity.
@@ -205,9 +213,21 @@ class ModelSpec:
         head_layers: Width of each hidden layer of a head; none by default, so that a head is one
             linear layer and the tasks share all else.
         embedding: Width of the vector learned for a category.
+        experts: Of `mmoe`, networks of `layers` that all tasks share. Four: more than the tasks
+            of most studies, at four times the cost of one trunk; the paper tries up to eight.
+        task_experts: Of `cgc` and `ple`, experts that each task has for itself, a level. One, as
+            every further one costs as many as there are tasks.
+        shared_experts: Of `cgc` and `ple`, experts that all tasks read, a level. Two, so that
+            with one a task two tasks have the four experts of `mmoe`.
+        levels: Of `ple`, levels of experts. `layers` is cut into that many runs, so that every
+            sharing is equally deep. Two, the least that is not `cgc`.
+        stitch: Of `cross_stitch`, what a task reads of its own activation at the start; the other
+            tasks share the rest. 0.9, the paper's best; 1 starts as `separate`.
+        options: What a sharing of your own reads, by names of its own choice.
     """
 
-    sharing: str = "shared_bottom"
+    encoder: EncoderSpec = field(default_factory=EncoderSpec)
+    sharing: Annotated[str, SEARCHABLE] = "shared_bottom"
     layers: Annotated[list[Count], SEARCHABLE] = field(default_factory=lambda: [64, 64])
     activation: Annotated[Literal["relu", "gelu", "silu", "tanh", "leaky_relu"], SEARCHABLE] = (
         "relu"
@@ -218,26 +238,44 @@ class ModelSpec:
     dropout_head: Annotated[Share, SEARCHABLE] = 0.0
     head_layers: Annotated[list[Count], SEARCHABLE] = field(default_factory=list)
     embedding: Annotated[Count, SEARCHABLE] = 8
+    experts: Annotated[Count, SEARCHABLE] = 4
+    task_experts: Annotated[Count, SEARCHABLE] = 1
+    shared_experts: Annotated[Count, SEARCHABLE] = 2
+    levels: Annotated[Count, SEARCHABLE] = 2
+    stitch: Annotated[float, Field(ge=0, le=1), SEARCHABLE] = 0.9
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
 class WeightsSpec:
     """The loss weights.
 
-    The first task is the reference; the others' ratios to it are searched on a log scale, then
-    all weights are scaled to sum to the number of tasks.
+    With `fixed`, the first task is the reference; the others' ratios to it are searched on a log
+    scale, then all weights are scaled to sum to the number of tasks. Other strategies set weights
+    while a member trains; each reads the keys that the catalogue names. What a strategy does, its
+    paper and its formula stand in pipeline/training/weighting.
 
     Attributes:
-        strategy: How weights are set; a catalogue name.
-        low: Smallest ratio of a task's weight to the first task's.
-        high: Largest ratio.
-        values: Weight of each task, in place of `low` and `high`.
+        strategy: How weights are set; a catalogue name. Trials of different strategies train in
+            arrays of their own.
+        low: Of `fixed`: smallest ratio of a task's weight to the first task's; 0.1 by default.
+        high: Of `fixed`: largest ratio; 10 by default.
+        values: Of `fixed`: weight of each task, in place of `low` and `high`.
+        temperature: Of `dwa` and `uw_so`: the larger, the more alike the weights; null for 2 with
+            `dwa`, as in its paper, and 1 with `uw_so`, where inverse losses count as they are.
+        mu: Of `stch`: how far below the largest loss others still count; null for 1, the
+            smoothest that its paper tries.
+        own_lr: Of `uncertainty` and `famo`: learning rate of what they learn themselves; null for
+            the member's own with `uncertainty`, and for 0.025 with `famo`, as in its paper.
     """
 
-    strategy: str = "fixed"
+    strategy: Annotated[str, SEARCHABLE] = "fixed"
     low: Positive | None = None
     high: Positive | None = None
     values: dict[str, Annotated[NonNegative, SEARCHABLE]] = field(default_factory=dict)
+    temperature: Annotated[Positive | None, SEARCHABLE] = None
+    mu: Annotated[Positive | None, SEARCHABLE] = None
+    own_lr: Annotated[Positive | None, SEARCHABLE] = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -276,6 +314,9 @@ class TrainSpec:
         batch_size: Rows a step; `gd` takes all.
         patience: Epochs without a better valid score before a member stops; null for never. The
             best epoch's parameters are kept either way.
+        diagnostics: Look now and then at the gradients of the tasks: their lengths, and the
+            cosine of each pair. On by default, since looks are so rare that they cost at most 3 %
+            of the training; a short training of many tasks has none.
     """
 
     optimizer: Annotated[str, SEARCHABLE] = "adamw"
@@ -292,6 +333,22 @@ class TrainSpec:
     epochs: Annotated[Count, SEARCHABLE] = 30
     batch_size: Annotated[Count, SEARCHABLE] = 256
     patience: Annotated[Count | None, SEARCHABLE] = 5
+    diagnostics: bool = True
+
+
+@dataclass(frozen=True, config=_STRICT)
+class FinalistsSpec:
+    """The best trials once more, under fresh luck: what is shipped must not be a lucky seed.
+
+    Attributes:
+        k: Best trials (by valid) that are retrained; three leave room for a best one that was
+            lucky.
+        seeds: Fresh seeds of each. Five tell the luck of training from the merit of a
+            configuration; verdicts need at least two.
+    """
+
+    k: Annotated[int, Field(ge=1, le=20)] = 3
+    seeds: Annotated[int, Field(ge=1, le=50)] = 5
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -304,8 +361,14 @@ class SearchSpec:
         sampler: Any of Optuna's samplers, such as `tpe`, `random`, `cmaes`, `GPSampler`.
         pruner: A catalogue name.
         keep: Best trials whose models are kept.
-        cohort: Consecutive trials asked together: larger fills more hardware, smaller lets the
-            sampler see more before it answers.
+        order: `fixed` asks cohort after cohort: parameters depend on neither time nor hardware.
+            `free` gives a row that a trial leaves to the next one at once, quicker where many end
+            early (`pruner: halving`); but repeating a study gives other trials.
+        cohort: Consecutive trials asked together (free order: that train at once): larger fills
+            more hardware, smaller lets the sampler see more before it answers.
+        finalists: Retraining of the best trials over fresh seeds and replicates: the configuration
+            with the best mean valid score is chosen, its seed with the median valid score is
+            shipped. Null ships the best trial itself, and leaves verdicts unclear.
         population: Most members trained as one array. `auto` measures for a moment, before the
             first trial, which size trains a cohort fastest with the workers at hand; the size is
             kept in the study's record, because arrays of one size give the same result on any
@@ -317,7 +380,9 @@ class SearchSpec:
     sampler: str = "tpe"
     pruner: str = "median"
     keep: Annotated[int, Field(ge=1, le=100)] = 3
+    order: Literal["fixed", "free"] = "fixed"
     cohort: Count = 16
+    finalists: FinalistsSpec | None = field(default_factory=FinalistsSpec)
     population: Count | Literal["auto"] = "auto"
 
 

@@ -173,24 +173,15 @@ class Abstractive(Kind):
         return int(self.info.options["width"])
 
     def row_loss(self, outputs: Tensor, target: Tensor, smoothing: Tensor | None) -> Tensor:
-        """Returns the mean negative log chance of a reference's words.
-
-        With smoothing e a word's loss is (1 - e) (-log p) + e times the mean of -log p over the
-        vocabulary.
+        """Returns the mean negative log chance of a reference's words, smoothed.
 
         Args:
-            outputs: (K, ..., B, 2 T) of `Generator.score`.
-            target: (..., B, 1 + T + S).
+            outputs: (K, ..., B, width) of which the first two are those of `Generator.losses`.
+            target: Not read: the decoder has seen it.
             smoothing: Of each member.
         """
-        n_words = outputs.shape[-1] // 2
-        present = (target[..., 1 : 1 + n_words].nan_to_num() > 0).to(outputs.dtype)
-        surprise = -outputs[..., :n_words]
-        if smoothing is not None:
-            share = smoothing.unsqueeze(-1)
-            surprise = surprise + share * (-outputs[..., n_words:] - surprise)
-        total: Tensor = (surprise * present).sum(-1)
-        return total / present.sum(-1).clamp_min(1)
+        loss, uniform = outputs[..., 0], outputs[..., 1]
+        return loss if smoothing is None else loss + smoothing * (uniform - loss)
 
     def decode(self, outputs: NDArray[Any]) -> Decoded:
         """Answers (..., N, T) numbers of words."""
@@ -206,7 +197,7 @@ class Abstractive(Kind):
 
     def answer(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Returns the numbers as texts of the vocabulary alone; see `answer_texts`."""
-        return self.answer_texts(outputs, [""] * len(outputs))
+        return self.answer_texts(outputs, ["."] * len(outputs))
 
     def answer_texts(self, outputs: NDArray[Any], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Returns what was written for each of the texts; "" for an empty one."""
@@ -214,7 +205,7 @@ class Abstractive(Kind):
         for row, (numbers, text) in enumerate(
             zip(outputs.astype(np.int64).tolist(), texts, strict=True)
         ):
-            written[row] = self.spelled(numbers, text)
+            written[row] = self.spelled(numbers, text) if split_words(text, 1) else ""
         return {self.info.name: written}
 
 

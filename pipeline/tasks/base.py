@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError, near_miss
+from pipeline.study.own import is_own
 
 if TYPE_CHECKING:
     # Kinds use methods of tensors only, so that labels can be checked without importing torch.
@@ -34,7 +35,7 @@ class TaskInfo:
     Attributes:
         name: Name of the task; `NAME:VALUE` for one made by `per`.
         declared: Name in the study file; differs from `name` for tasks made by `per`.
-        kind: Catalogue name of the kind.
+        kind: Name of the kind in the study file.
         metric: Primary metric.
         columns: Target columns.
         classes: Labels in the order of the head's outputs, as text; empty for regression.
@@ -104,7 +105,17 @@ class Kind(ABC):
     @property
     def primary(self) -> Metric:
         """The metric whose oriented value is the task's score."""
-        return self.metrics[self.info.metric]
+        return self.measured[self.info.metric]
+
+    @cached_property
+    def measured(self) -> Mapping[str, Metric]:
+        """All that is measured: the kind's metrics, and the user's own where it is the primary."""
+        name = self.info.metric
+        if name in self.metrics:
+            return self.metrics
+        from pipeline.tasks.contract import own_metric  # which needs this module
+
+        return {name: own_metric(name), **self.metrics}
 
     def with_info(self, info: TaskInfo) -> Self:
         """Returns the kind with what was fitted anew, such as thresholds tuned on valid."""
@@ -147,7 +158,7 @@ class Kind(ABC):
             DataError: The section names a metric that the kind does not have.
         """
         metric = spec.metric or next(iter(cls.metrics))
-        if metric not in cls.metrics:
+        if metric not in cls.metrics and not is_own(metric):
             raise DataError(
                 f"`tasks.{declared}.metric` must be a metric of the kind `{cls.name}`. "
                 f"Found {metric}. {near_miss(metric, tuple(cls.metrics))}"
@@ -155,7 +166,7 @@ class Kind(ABC):
         return TaskInfo(
             name=name,
             declared=declared,
-            kind=cls.name,
+            kind=spec.kind,
             metric=metric,
             columns=tuple(columns),
             classes=tuple(classes),

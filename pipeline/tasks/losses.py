@@ -34,14 +34,14 @@ def cross_entropy(
     Returns:
         (K, ..., B); the sum over rows divided by the sum of w_y is torch's mean.
     """
-    surprise = -outputs.mT.log_softmax(dim=-2)  # (K, ..., C, B)
+    log_p = outputs.mT.log_softmax(dim=-2)  # (K, ..., C, B)
     if weights is not None:
-        surprise = surprise * outputs.new_tensor(weights).unsqueeze(-1)
+        log_p = log_p * outputs.new_tensor(weights).unsqueeze(-1)
     index = codes.expand(outputs.shape[:-1]).unsqueeze(-2)  # (K, ..., 1, B)
-    of_label = surprise.gather(-2, index).squeeze(-2)  # (K, ..., B)
+    surprise = -log_p.gather(-2, index).squeeze(-2)  # (K, ..., B)
     if smoothing is None:
-        return of_label
-    return of_label + smoothing * (surprise.mean(dim=-2) - of_label)
+        return surprise
+    return surprise - smoothing * (log_p.mean(dim=-2) + surprise)
 
 
 def logistic(outputs: Tensor, for_positive: Tensor, for_negative: Tensor) -> Tensor:

@@ -72,6 +72,7 @@ class TrialEnd:
         seconds: Duration of each phase; logged as the metric `seconds/PHASE`.
         tags: More tags, such as sizes.
         traceback: Of a failure; kept as the artifact traceback.txt.
+        files: More artifacts, name to text.
         timestamp_ms: When it ended, in milliseconds since 1970.
     """
 
@@ -82,6 +83,7 @@ class TrialEnd:
     seconds: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     traceback: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
     timestamp_ms: int = field(default_factory=lambda: now_ms())
 
     def all_metrics(self) -> dict[str, float]:

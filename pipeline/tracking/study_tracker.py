@@ -144,7 +144,9 @@ class StudyTracker:
         tags = {**end.tags, "state": end.state, "reason": end.reason}
         if "score" in end.metrics:
             tags["score"] = f"{end.metrics['score']:.6g}"
-        files = {} if end.traceback is None else {"traceback.txt": end.traceback}
+        files = dict(end.files)
+        if end.traceback is not None:
+            files["traceback.txt"] = end.traceback
         self._changes.metrics(run_id, end.all_metrics(), end.step, end.timestamp_ms)
         self._changes.end(run_id, STATUS[end.state], end.timestamp_ms, tags, files)
 

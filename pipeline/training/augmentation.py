@@ -27,11 +27,15 @@ class Augmentation:
     mixup: Tensor | None
 
     @classmethod
-    def of(cls, specs: list[AugmentSpec], dtype: torch.dtype) -> Augmentation:
+    def of(
+        cls, specs: list[AugmentSpec], dtype: torch.dtype, device: torch.device | None = None
+    ) -> Augmentation:
         """Stacks the members' rates."""
 
         def column(values: list[float]) -> Tensor | None:
-            return torch.tensor(values, dtype=dtype).reshape(-1, 1, 1) if any(values) else None
+            if not any(values):
+                return None
+            return torch.tensor(values, dtype=dtype, device=device).reshape(-1, 1, 1)
 
         return cls(
             noise=column([spec.noise for spec in specs]),
@@ -70,10 +74,10 @@ def perturb(
         return torch.cat([numbers, indicators], dim=2)
     shape = tuple(numeric.shape)
     if augmentation.noise is not None:
-        noise = streams.normal("augment.noise", shape).to(numeric.dtype)
+        noise = streams.normal("augment.noise", shape)
         numeric = numeric + augmentation.noise * noise
     if augmentation.drop is not None:
-        uniform = streams.uniform("augment.drop", shape).to(numeric.dtype)
+        uniform = streams.uniform("augment.drop", shape)
         numeric = numeric * (uniform >= augmentation.drop)
     return numeric
 
@@ -118,6 +122,7 @@ def draw_mixing(augmentation: Augmentation, n_rows: int, streams: Streams) -> Mi
         return None
     uniform = float(streams.uniform("augment.mixup", ()))
     alpha = augmentation.mixup
-    share = beta.ppf(uniform, alpha.clamp_min(1e-3).numpy(), alpha.clamp_min(1e-3).numpy())
-    shares = torch.where(alpha > 0, torch.from_numpy(share).to(alpha.dtype), torch.ones_like(alpha))
+    shape = alpha.clamp_min(1e-3).cpu().numpy()
+    share = torch.from_numpy(beta.ppf(uniform, shape, shape)).to(alpha)
+    shares = torch.where(alpha > 0, share, torch.ones_like(alpha))
     return Mixing(shares, streams.permutation("augment.mixup.rows", n_rows))

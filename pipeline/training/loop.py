@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 import torch
 from torch import Tensor
 
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import Evaluation, evaluate_members, evaluate_one, tuned
-from pipeline.tasks.base import Kind
+from pipeline.training.diagnostics import MeanCosines, describe, is_due
 from pipeline.training.members import (
     EpochResult,
     Member,
@@ -28,10 +29,37 @@ from pipeline.training.state import FlatState
 EXPLODED = 1e3
 """A member diverged when its weighted train loss is this many times its first batch's (or 1)."""
 
-Answer = Mapping[int, Stop]
+Stops = Mapping[int, Stop]
 """Which members must not go on, by number."""
 
-Epochs = Generator[list[EpochResult], Answer, list[Trained]]
+
+@dataclass(frozen=True)
+class Answer:
+    """What a population does before its next epoch.
+
+    Attributes:
+        stops: Members that must not go on.
+        joining: Members of the same structure that start with the next epoch.
+    """
+
+    stops: Stops = field(default_factory=dict)
+    joining: Sequence[Member] = ()
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """What a population did in an epoch.
+
+    Attributes:
+        results: Of each member that trained in it.
+        trained: The ends of members that ended since the epoch before was told.
+    """
+
+    results: list[EpochResult]
+    trained: list[Trained]
+
+
+Epochs = Generator[EpochEnd, Answer, list[Trained]]
 
 
 @dataclass
@@ -39,18 +67,22 @@ class _Progress:
     """What is known of one member so far."""
 
     member: Member
+    first_epoch: int
+    started: float
     epochs: int = 0
     best_epoch: int = 0
     best_score: float = -float("inf")
+    best: Tensor | None = None
     state: State = "complete"
     reason: str = ""
-    seconds: float = 0.0
+    cosines: MeanCosines = field(default_factory=MeanCosines)
 
 
 def train(
     members: Sequence[Member],
     prepared: Prepared,
-    on_epoch: Callable[[list[EpochResult]], Answer] | None = None,
+    on_epoch: Callable[[list[EpochResult]], Stops] | None = None,
+    first_epoch: int = 1,
 ) -> list[Trained]:
     """Trains members of one structure at once.
 
@@ -59,6 +91,7 @@ def train(
         prepared: The data.
         on_epoch: Called after each epoch with the results of the members that trained in it;
             its answer names the members that must not go on. By default all go on.
+        first_epoch: See `train_epochs`.
 
     Returns:
         One result a member, in the order given.
@@ -66,47 +99,84 @@ def train(
     Raises:
         TrainingError: The members do not share one structure.
     """
-    epochs = train_epochs(members, prepared)
-    answer: Answer = {}
+    epochs = train_epochs(members, prepared, first_epoch)
+    ended: list[Trained] = []
     try:
-        results = next(epochs)
+        end = next(epochs)
         while True:
-            answer = on_epoch(results) if on_epoch else {}
-            results = epochs.send(answer)
-    except StopIteration as end:
-        trained: list[Trained] = end.value
-        return trained
+            ended += end.trained
+            end = epochs.send(Answer(on_epoch(end.results) if on_epoch else {}))
+    except StopIteration as stop:
+        ended += stop.value
+    by_number = {trained.number: trained for trained in ended}
+    return [by_number[member.number] for member in members]
 
 
-def train_epochs(members: Sequence[Member], prepared: Prepared) -> Epochs:
+def train_epochs(members: Sequence[Member], prepared: Prepared, first_epoch: int = 1) -> Epochs:
     """Trains members of one structure, pausing after each epoch for an answer; see `train`.
 
     A generator, so that one worker can hold several populations and move them epoch by epoch.
+    Each member counts its own epochs: schedule, patience and end depend on them. Batch order and
+    noise come from the population's epoch: a member that joins when e epochs are done equals,
+    to float tolerance, the same member alone with `first_epoch` e + 1.
+
+    Args:
+        members: Those that start together.
+        prepared: The data.
+        first_epoch: Number of the population's first epoch.
+
+    Returns:
+        The ends that no epoch has told.
     """
-    started = time.perf_counter()
     population = Population(members, prepared)
-    progress = {member.number: _Progress(member) for member in members}
-    best: dict[int, Tensor] = {}
-    for epoch in range(1, members[0].train.epochs + 1):
+    finisher = _Finisher(members[0], prepared)
+    progress = _begin(members, first_epoch)
+    ended: list[Trained] = []
+    for epoch in count(first_epoch):
         losses = population.train_epoch(epoch)
+        gramian = _look(population, epoch)
         broken = _broken(population, losses)
         evaluations = _valid(population, prepared, broken)
-        results = _record(population, progress, losses, evaluations, broken, epoch)
-        _keep_best(population, progress, best, epoch)
-        answer = yield results
-        ended = {result.number for result in results if result.last}
-        for number in answer.keys() - ended:
-            progress[number].state = answer[number].state
-            progress[number].reason = answer[number].reason
-        ended |= answer.keys()
-        for number in ended & {member.number for member in population.members}:
-            progress[number].seconds = time.perf_counter() - started
-        remaining = [i for i, m in enumerate(population.members) if m.number not in ended]
-        if not remaining:
+        results = _record(population, progress, losses, gramian, evaluations, broken)
+        _keep_best(population, progress)
+        ended += [finisher.end(progress.pop(result.number)) for result in results if result.last]
+        answer = yield EpochEnd(results, ended)
+        stopped = _stop(progress, answer.stops)
+        ended = [finisher.end(known) for known in stopped]
+        progress |= _begin(answer.joining, epoch + 1)
+        if not progress:
             break
-        if len(remaining) < len(population.members):
-            population.keep(torch.tensor(remaining))
-    return _finish(members, prepared, progress, best)
+        _regroup(population, progress, answer.joining)
+    return ended
+
+
+def _begin(members: Sequence[Member], first_epoch: int) -> dict[int, _Progress]:
+    started = time.perf_counter()
+    return {member.number: _Progress(member, first_epoch, started) for member in members}
+
+
+def _stop(progress: dict[int, _Progress], stops: Stops) -> list[_Progress]:
+    """Takes out who must not go on; those that ended by themselves are out already."""
+    stopped = [progress.pop(number) for number in stops if number in progress]
+    for known in stopped:
+        stop = stops[known.member.number]
+        known.state, known.reason = stop.state, stop.reason
+    return stopped
+
+
+def _regroup(population: Population, staying: Container[int], joining: Sequence[Member]) -> None:
+    """Takes on who joins, and only then cuts who ended: a population is never empty."""
+    if joining:
+        population.add(joining)
+    index = [i for i, member in enumerate(population.members) if member.number in staying]
+    if len(index) < len(population.members):
+        population.keep(torch.tensor(index))
+
+
+def _look(population: Population, epoch: int) -> Tensor | None:
+    """Returns the (K, T, T) Gramian of the tasks' gradients after an epoch, where a look is due."""
+    due = is_due(epoch, population.steps_per_epoch, len(population.kinds))
+    return population.gramian() if due and population.members[0].train.diagnostics else None
 
 
 def _broken(population: Population, losses: Tensor) -> dict[int, str]:
@@ -161,25 +231,33 @@ def _record(
     population: Population,
     progress: Mapping[int, _Progress],
     losses: Tensor,
+    gramian: Tensor | None,
     evaluations: Mapping[int, Evaluation],
     broken: Mapping[int, str],
-    epoch: int,
 ) -> list[EpochResult]:
     results = []
     names = [kind.info.name for kind in population.kinds]
+    moved = population.mean_weights()
     for k, member in enumerate(population.members):
         known = progress[member.number]
-        known.epochs = epoch
+        known.epochs += 1
+        epoch = known.epochs
         trained = {
             name: loss if weight > 0 else float("nan")
             for name, loss, weight in zip(names, losses[k].tolist(), member.weights, strict=True)
         }
-        result = EpochResult(member.number, epoch, trained, {}, float("nan"))
+        weights = {} if moved is None else dict(zip(names, moved[k].tolist(), strict=True))
+        result = EpochResult(member.number, epoch, trained, {}, float("nan"), weights=weights)
         if member.number in broken:
             known.state = "diverged"
             known.reason = f"{broken[member.number]} at epoch {epoch}"
             results.append(replace(result, last=True))
             continue
+        if gramian is not None:
+            gradients = describe(gramian[k], names, [weight > 0 for weight in member.weights])
+            result = replace(result, gradients=gradients)
+            if gradients is not None:
+                known.cosines.add(gradients)
         evaluation = evaluations[member.number]
         score = active_score(evaluation, names, member.weights)
         if score > known.best_score:
@@ -202,37 +280,31 @@ def active_score(evaluation: Evaluation, names: Sequence[str], weights: Sequence
     return sum(scores) / len(scores)
 
 
-def _keep_best(
-    population: Population,
-    progress: Mapping[int, _Progress],
-    best: dict[int, Tensor],
-    epoch: int,
-) -> None:
-    improved = [
-        k
-        for k, member in enumerate(population.members)
-        if progress[member.number].best_epoch == epoch
-    ]
+def _keep_best(population: Population, progress: Mapping[int, _Progress]) -> None:
+    everyone = [progress[member.number] for member in population.members]
+    improved = [k for k, known in enumerate(everyone) if known.best_epoch == known.epochs]
     if improved:
         snapshot = population.state.snapshot()
         for k in improved:
-            best[population.members[k].number] = snapshot[k].clone()
+            everyone[k].best = snapshot[k].clone()
 
 
-def _finish(
-    members: Sequence[Member],
-    prepared: Prepared,
-    progress: Mapping[int, _Progress],
-    best: Mapping[int, Tensor],
-) -> list[Trained]:
-    """Evaluates the best parameters of each member that completed."""
-    shape = FlatState(architecture_of(members[0], prepared), [0])
-    kinds = kinds_of(members[0], prepared)
-    trained = []
-    for member in members:
-        known = progress[member.number]
-        result = Trained(
-            number=member.number,
+class _Finisher:
+    """Makes the ends of members of one structure, the best parameters of complete ones evaluated.
+
+    Args:
+        first: Any of the members.
+        prepared: The data.
+    """
+
+    def __init__(self, first: Member, prepared: Prepared) -> None:
+        self._shape = FlatState(architecture_of(first, prepared), [0])
+        self._prepared = prepared
+
+    def end(self, known: _Progress) -> Trained:
+        """Returns how a member ended."""
+        trained = Trained(
+            number=known.member.number,
             state=known.state,
             reason=known.reason,
             epochs=known.epochs,
@@ -241,33 +313,27 @@ def _finish(
             evaluation=None,
             parameters={},
             tasks=(),
-            n_parameters=shape.n_parameters,
-            seconds=known.seconds,
+            n_parameters=self._shape.n_parameters,
+            seconds=time.perf_counter() - known.started,
+            first_epoch=known.first_epoch,
+            cosines=known.cosines.means(),
         )
-        if known.state == "complete":
-            result = _complete(result, member, kinds, shape, prepared, best[member.number])
-        trained.append(result)
-    return trained
+        if known.state != "complete":
+            return trained
+        assert known.best is not None  # it was evaluated at least once
+        return self._complete(trained, known.member, known.best)
 
-
-def _complete(
-    result: Trained,
-    member: Member,
-    kinds: Sequence[Kind],
-    shape: FlatState,
-    prepared: Prepared,
-    best: Tensor,
-) -> Trained:
-    shape.restore(best.unsqueeze(0))
-    part = prepared.parts["valid"]
-    outputs = {task: values[0] for task, values in predict_part(shape.model, part).items()}
-    kinds = tuned(kinds, outputs, part.targets)
-    evaluation = evaluate_one(kinds, outputs, part.targets, "valid")
-    names = [kind.info.name for kind in kinds]
-    return replace(
-        result,
-        score=active_score(evaluation, names, member.weights),
-        evaluation=evaluation,
-        parameters=shape.named(best),
-        tasks=tuple(kind.info for kind in kinds),
-    )
+    def _complete(self, trained: Trained, member: Member, best: Tensor) -> Trained:
+        self._shape.restore(best.unsqueeze(0))
+        part = self._prepared.parts["valid"]
+        outputs = {task: v[0] for task, v in predict_part(self._shape.model, part).items()}
+        kinds = tuned(kinds_of(member, self._prepared), outputs, part.targets)
+        evaluation = evaluate_one(kinds, outputs, part.targets, "valid")
+        names = [kind.info.name for kind in kinds]
+        return replace(
+            trained,
+            score=active_score(evaluation, names, member.weights),
+            evaluation=evaluation,
+            parameters=self._shape.named(best),
+            tasks=tuple(kind.info for kind in kinds),
+        )

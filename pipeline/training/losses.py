@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,13 +19,13 @@ class _Group:
     Attributes:
         kind: Of the first; the others' would compute the same.
         tasks: Their positions.
-        names: Their names.
+        columns: Of their outputs among those of all tasks.
         complete: No label is missing: no mask is needed.
     """
 
     kind: Kind
     tasks: tuple[int, ...]
-    names: tuple[str, ...]
+    columns: slice | Tensor
     complete: bool
 
 
@@ -44,11 +44,13 @@ class TaskLosses:
             key = kind.loss_key()
             alike = (complete, targets[position].shape[1:], position if key is None else (key,))
             members.setdefault(alike, []).append(position)
+        widths = [kind.width for kind in kinds]
+        columns = torch.split(torch.arange(sum(widths), device=targets[0].device), widths)
         self._groups = [
             _Group(
                 kinds[tasks[0]],
                 tuple(tasks),
-                tuple(kinds[task].info.name for task in tasks),
+                _as_slice(torch.cat([columns[task] for task in tasks])),
                 not bool(targets[tasks[0]].isnan().any()),
             )
             for tasks in members.values()
@@ -58,7 +60,8 @@ class TaskLosses:
         self.complete = all(group.complete for group in self._groups)
         order = [task for group in self._groups for task in group.tasks]
         back = [order.index(task) for task in range(len(kinds))]
-        self._back = None if order == list(range(len(kinds))) else torch.tensor(back)
+        in_order = order == list(range(len(kinds)))
+        self._back = None if in_order else torch.tensor(back, device=targets[0].device)
 
     def of_task(self, targets: Sequence[Tensor], task: int) -> Tensor:
         """Returns the (B, ...) targets of one task among a batch's rows of `self.targets`."""
@@ -69,7 +72,7 @@ class TaskLosses:
 
     def __call__(
         self,
-        outputs: Mapping[str, Tensor],
+        outputs: Tensor,
         targets: Sequence[Tensor],
         smoothing: Tensor | None,
         mixing: Mixing | None,
@@ -77,7 +80,7 @@ class TaskLosses:
         """Computes the losses of a batch.
 
         Args:
-            outputs: (K, B, width) head outputs of each task.
+            outputs: (K, W, B) head outputs of all tasks, task after task.
             targets: The batch's rows of `self.targets`.
             smoothing: (K, 1) label smoothing; None where no member smooths.
             mixing: Mixup of this step.
@@ -88,7 +91,9 @@ class TaskLosses:
         """
         losses, counts = [], []
         for group, target in zip(self._groups, targets, strict=True):
-            output = _stacked([outputs[name] for name in group.names])
+            own = outputs[:, group.columns]
+            shape = (len(own), len(group.tasks), group.kind.width, own.shape[2])
+            output = own.reshape(shape).mT  # (K, G, B, width)
             by_task = target.movedim(0, 1)  # (G, B) or (G, B, L)
             loss, count = _mean_loss(group, output, by_task, smoothing)
             if mixing is not None:
@@ -104,11 +109,10 @@ class TaskLosses:
         return together, labelled
 
 
-def _stacked(outputs: list[Tensor]) -> Tensor:
-    """Returns (K, G, B, width), laid out with the rows last, as heads lay them out."""
-    if len(outputs) == 1:
-        return outputs[0].unsqueeze(1)
-    return torch.stack([output.mT for output in outputs], dim=1).mT
+def _as_slice(columns: Tensor) -> slice | Tensor:
+    """Returns columns that stand side by side as a slice, which copies nothing."""
+    low, high = int(columns[0]), int(columns[-1]) + 1
+    return slice(low, high) if high - low == len(columns) else columns
 
 
 def _mean_loss(
@@ -120,9 +124,8 @@ def _mean_loss(
     weight = group.kind.row_weight(target)  # (G, B)
     n_rows = target.shape[1]
     if group.complete:
-        total = rows.sum(-1)
-        count = rows.new_full((len(target),), n_rows)
-        return total / (n_rows if weight is None else weight.sum(-1)), count
+        mean = rows.mean(-1) if weight is None else rows.sum(-1) / weight.sum(-1)
+        return mean, rows.new_full((len(target),), n_rows)
     missing = target.isnan() if target.dim() == 2 else target.isnan().any(-1)
     present = (~missing).to(rows.dtype)  # (G, B)
     count = present.sum(-1)

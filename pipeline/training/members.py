@@ -1,7 +1,7 @@
 """What goes into training and what comes out of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.models.build import Architecture
-from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec
+from pipeline.study.catalogue import entry, names
+from pipeline.study.own import is_own, is_stock
+from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec, WeightsSpec
 from pipeline.tasks.base import Kind, TaskInfo
+from pipeline.training.diagnostics import Gradients
 
 State = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
@@ -28,7 +31,9 @@ class Member:
         model: Section of the study, with this trial's values.
         train: Likewise.
         tasks: Likewise, by declared name.
-        weights: Loss weight of each prepared task, in order.
+        weights: Loss weight of each prepared task, in order; 0 for a task that it does not train.
+            Of those above 0 only the strategies `fixed` and `equal` read the size.
+        weighting: Section of the study, with this trial's values: how losses are put together.
     """
 
     number: int
@@ -38,6 +43,7 @@ class Member:
     train: TrainSpec
     tasks: Mapping[str, TaskSpec]
     weights: tuple[float, ...]
+    weighting: WeightsSpec = field(default_factory=WeightsSpec)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,9 @@ class EpochResult:
         valid: Primary metric of each task on valid, in its own units.
         score: Mean score on valid of the tasks with non-zero weight.
         last: The member ended by itself (epochs or patience used up, or diverged).
+        weights: Mean weight of each task over the epoch's steps that trained it, where the
+            strategy moves weights; else empty.
+        gradients: How the tasks' gradients lie to each other; None where nobody looked.
     """
 
     number: int
@@ -59,6 +68,8 @@ class EpochResult:
     valid: Mapping[str, float]
     score: float
     last: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
+    gradients: Gradients | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,10 @@ class Trained:
         parameters: Name to array, without the member axis; empty unless complete.
         tasks: The tasks as this member decodes them (tuned thresholds).
         n_parameters: Numbers in `parameters`, counted whether or not they are kept.
-        seconds: From the start of its population to its end.
+        seconds: From its start to its end.
+        first_epoch: Epoch of its population in which it began, from 1: decides the batch order
+            and the noise of its epochs.
+        cosines: Task to later task to the mean cosine of their gradients; empty without looks.
     """
 
     number: int
@@ -98,6 +112,8 @@ class Trained:
     tasks: tuple[TaskInfo, ...]
     n_parameters: int
     seconds: float
+    first_epoch: int = 1
+    cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def architecture_of(member: Member, prepared: Prepared) -> Architecture:
@@ -115,7 +131,23 @@ def architecture_of(member: Member, prepared: Prepared) -> Architecture:
         n_codes=prepared.encoder.n_codes,
         heads={kind.info.name: kind.width for kind in kinds},
         generators={task: shape for task, shape in shapes.items() if shape is not None},
+        options=sharing_options(model),
     )
+
+
+def sharing_options(model: ModelSpec) -> dict[str, Any]:
+    """Returns the keys of the section that only its way of sharing reads, such as `experts`."""
+    if is_own(model.sharing):
+        return dict(model.options)
+    return {option: getattr(model, option) for option in entry("sharing", model.sharing).options}
+
+
+def read_settings(model: ModelSpec) -> dict[str, Any]:
+    """Returns the section without the keys that only other ways of sharing read."""
+    entries = [entry("sharing", name) for name in names("sharing")]
+    options = {option for other in entries for option in other.options} | {"options"}
+    unread = options - {*entry("sharing", model.sharing).options}
+    return {key: value for key, value in asdict(model).items() if key not in unread}
 
 
 def kinds_of(member: Member, prepared: Prepared) -> list[Kind]:
@@ -127,13 +159,13 @@ def structure_of(member: Member) -> tuple[Any, ...]:
     """Returns what members must have in common to train as one population."""
     model, train = member.model, member.train
     tasks = tuple(
-        (name, task.loss, task.delta, str(task.class_weights))
+        (name, task.loss, task.delta, str(task.class_weights), str(task.options))
         for name, task in member.tasks.items()
     )
     return (
-        member.stream, model.sharing, tuple(model.layers), tuple(model.head_layers),
-        model.activation, model.norm, model.embedding, train.optimizer, train.schedule,
-        train.epochs, train.batch_size, tasks,
+        member.stream, model.sharing, str(sharing_options(model)), tuple(model.layers),
+        tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
+        train.schedule, train.epochs, train.batch_size, tasks, member.weighting.strategy,
     )  # fmt: skip
 
 
@@ -148,7 +180,9 @@ def arrays_of(members: Sequence[Member], most: int) -> list[list[Member]]:
         groups.setdefault(structure_of(member), []).append(member)
     arrays = []
     for group in groups.values():
-        n_arrays = -(-len(group) // most)
+        # A stock module gains nothing from company: its members keep no worker waiting.
+        size = 1 if is_stock(group[0].model.sharing) else most
+        n_arrays = -(-len(group) // size)
         bounds = [len(group) * index // n_arrays for index in range(n_arrays + 1)]
         arrays += [group[low:high] for low, high in pairwise(bounds)]
     return arrays

@@ -30,13 +30,15 @@ class Rates:
     clip: Tensor
 
     @classmethod
-    def of(cls, specs: list[TrainSpec], dtype: torch.dtype) -> Rates:
+    def of(
+        cls, specs: list[TrainSpec], dtype: torch.dtype, device: torch.device | None = None
+    ) -> Rates:
         """Stacks the members' settings; no clipping is a clip at infinity."""
 
         def column(name: str) -> Tensor:
             values = [getattr(spec, name) for spec in specs]
             numbers = [float("inf") if value is None else float(value) for value in values]
-            return torch.tensor(numbers, dtype=dtype).unsqueeze(1)
+            return torch.tensor(numbers, dtype=dtype, device=device).unsqueeze(1)
 
         return cls(*(column(field.name) for field in fields(cls)))
 
@@ -76,6 +78,7 @@ class Optimizer(ABC):
         n_parameters: P.
         n_segments: Parts of the parameters that may rest: the trunk and each head.
         dtype: Of the parameters.
+        device: Where they are.
     """
 
     state_names: tuple[str, ...] = ()
@@ -84,11 +87,17 @@ class Optimizer(ABC):
     full_batch = False
 
     def __init__(
-        self, n_members: int, n_parameters: int, n_segments: int, dtype: torch.dtype
+        self,
+        n_members: int,
+        n_parameters: int,
+        n_segments: int,
+        dtype: torch.dtype,
+        device: torch.device | None = None,
     ) -> None:
         for name in self.state_names:
-            setattr(self, name, torch.zeros(n_members, n_parameters, dtype=dtype))
-        self.steps = torch.zeros(n_members, n_segments, dtype=dtype)
+            zeros = torch.zeros(n_members, n_parameters, dtype=dtype, device=device)
+            setattr(self, name, zeros)
+        self.steps = torch.zeros(n_members, n_segments, dtype=dtype, device=device)
         self._even = True  # all segments of a member have moved equally often
 
     def _states(self) -> Iterator[tuple[str, Tensor]]:
@@ -237,17 +246,12 @@ class Adam(Optimizer):
     betas = (0.9, 0.999)
     epsilon = 1e-8
 
-    FUSED_PARAMETERS = 50_000
-    """From this P on a fused update of each row is faster than passes over (K, P), measured; so
-    it is for a few members, whose small steps are mostly the cost of calls."""
-    FUSED_MEMBERS = 4
-
     def _decay_and_move(
         self, parameters: Tensor, gradient: Tensor, rates: Rates, lr: Tensor, count: Tensor
     ) -> None:
-        n_members, n_parameters = parameters.shape
-        few_or_long = n_members <= self.FUSED_MEMBERS or n_parameters >= self.FUSED_PARAMETERS
-        if few_or_long and count.shape[1] == 1 and not parameters.is_cuda:
+        # On a CPU each member's row is updated in one pass while it is in the cache; a GPU would
+        # wait for K launches, and takes passes over all of (K, P) instead.
+        if count.shape[1] == 1 and not parameters.is_cuda:
             self.move_rows(parameters, gradient, rates, lr, count)
         else:
             super()._decay_and_move(parameters, gradient, rates, lr, count)
@@ -265,9 +269,9 @@ class Adam(Optimizer):
             count: (K, 1).
         """
         first, second = self.betas
-        rows = zip(parameters, gradient, self.mean, self.square, count[:, 0], strict=True)
-        for row, own_lr, decay in zip(rows, lr.flatten().tolist(), rates.decays, strict=True):
-            p, g, m, v, n = row
+        rows = zip(*map(torch.unbind, (parameters, gradient, self.mean, self.square, count[:, 0])),
+                   lr.flatten().tolist(), rates.decays, strict=True)  # fmt: skip
+        for p, g, m, v, n, own_lr, decay in rows:
             torch._fused_adamw_(
                 [p], [g], [m], [v], [], [n], lr=own_lr, beta1=first, beta2=second,
                 weight_decay=decay, eps=self.epsilon, amsgrad=False, maximize=False,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +17,14 @@ from pipeline.models.trunk import Rates as DropoutRates
 from pipeline.study.catalogue import load
 from pipeline.training.augmentation import (
     Augmentation,
+    Mixing,
     draw_mixing,
     hide_codes,
     perturb,
 )
+from pipeline.training.backward import WeightSums, balanced_gradient, weighted_gradient
+from pipeline.training.devices import CPU
+from pipeline.training.gradients import shared_gramian
 from pipeline.training.losses import TaskLosses
 from pipeline.training.members import Member, architecture_of, kinds_of, structure_of
 from pipeline.training.optimizers import Optimizer, Rates
@@ -26,7 +33,8 @@ from pipeline.training.rows import Rows
 from pipeline.training.schedules import progress_after_warmup
 from pipeline.training.state import FlatState
 from pipeline.training.streams import Streams
-from pipeline.training.weighting import Fixed, Weighting, stack_weights
+from pipeline.training.weighting import stack_weights
+from pipeline.training.weighting.base import Step, Weighting
 
 
 class Population:
@@ -42,33 +50,38 @@ class Population:
         members: Of one structure.
         prepared: The data.
         dtype: Of parameters and inputs; float64 in tests against torch.optim.
+        device: Where they train. Initial parameters and noise are the same everywhere.
 
     Raises:
         TrainingError: The members do not share one structure.
     """
 
     def __init__(
-        self, members: Sequence[Member], prepared: Prepared, dtype: torch.dtype = torch.float32
+        self,
+        members: Sequence[Member],
+        prepared: Prepared,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device = CPU,
     ) -> None:
         first = members[0]
-        self._dtype = dtype
+        self._dtype, self._device = dtype, device
         self._structure = structure_of(first)
         self._check(members)
         self.members = list(members)
         self.kinds = kinds_of(first, prepared)
         self.state = FlatState(
-            architecture_of(first, prepared), [member.seed for member in members], dtype
+            architecture_of(first, prepared), [member.seed for member in members], dtype, device
         )
         train = prepared.parts["train"]
-        targets = [torch.from_numpy(train.targets[kind.info.name]) for kind in self.kinds]
+        targets = [torch.from_numpy(train.targets[k.info.name]).to(device) for k in self.kinds]
         self._losses = TaskLosses(self.kinds, targets)
-        self.rows = Rows(train, self._losses.targets, dtype)
-        self.streams = Streams(first.stream)
+        self.rows = Rows(train, self._losses.targets, dtype, device)
+        self.streams = Streams(first.stream, dtype, device)
         self._n_numbers = len(prepared.encoder.numeric)
         self._segments, self._owners = self.state.segments()
         optimizer = load("optimizer", first.train.optimizer)
         self.optimizer: Optimizer = optimizer(
-            len(members), self.state.n_parameters, len(self._owners), dtype
+            len(members), self.state.n_parameters, len(self._owners), dtype, device
         )
         self.batch_size = (
             self.rows.n_rows
@@ -79,9 +92,14 @@ class Population:
         self._n_steps = self.steps_per_epoch * first.train.epochs
         self._schedule = load("schedule", first.train.schedule)
         self._set_rates()
-        self.weighting: Weighting = Fixed(self.weights)
-        self.epochs = torch.zeros(len(members), dtype=torch.int64)
+        strategy = load("strategy", first.weighting.strategy)
+        self.weighting: Weighting = strategy(
+            [member.weighting for member in members], self.weights, self.streams
+        )
+        self._weighed = WeightSums(self.weights)
+        self.epochs = torch.zeros(len(members), dtype=torch.int64, device=device)
         self.first_losses = torch.full_like(self.weights, float("nan"))
+        self._fresh = True  # some member has not trained its first batch
 
     def _check(self, members: Sequence[Member]) -> None:
         if any(structure_of(member) != self._structure for member in members):
@@ -89,24 +107,28 @@ class Population:
 
     def _set_rates(self) -> None:
         """Stacks what each member has of its own."""
-        dtype = self._dtype
+        dtype, device = self._dtype, self._device
         specs = [member.train for member in self.members]
         models = [member.model for member in self.members]
-        self.rates = Rates.of(specs, dtype)
-        self.weights = stack_weights([member.weights for member in self.members], dtype)
+        self.rates = Rates.of(specs, dtype, device)
+        self.weights = stack_weights([m.weights for m in self.members], dtype, device)
         self._all_weighted = bool((self.weights > 0).all())
-        self.augmentation = Augmentation.of([spec.augment for spec in specs], dtype)
+        self.augmentation = Augmentation.of([spec.augment for spec in specs], dtype, device)
         smoothing = [spec.label_smoothing for spec in specs]
-        self.smoothing = _column(smoothing, dtype) if any(smoothing) else None
-        self._warmup = _column([spec.warmup_epochs for spec in specs], dtype) * (
-            self.steps_per_epoch
-        )
+        self.smoothing = self._column(smoothing) if any(smoothing) else None
+        self._warmup = self._column([spec.warmup_epochs for spec in specs]) * (self.steps_per_epoch)
         self._dropout = DropoutRates(
             self.streams,
-            inputs=_chance([model.dropout_input for model in models], dtype),
-            trunk=_chance([model.dropout for model in models], dtype),
-            head=_chance([model.dropout_head for model in models], dtype),
+            inputs=self._chance([model.dropout_input for model in models]),
+            trunk=self._chance([model.dropout for model in models]),
+            head=self._chance([model.dropout_head for model in models]),
         )
+
+    def _column(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(list(values), dtype=self._dtype, device=self._device).unsqueeze(1)
+
+    def _chance(self, values: Sequence[float]) -> Tensor | None:
+        return self._column(values).unsqueeze(2) if any(values) else None
 
     @property
     def model(self) -> MultiTaskModel:
@@ -135,10 +157,11 @@ class Population:
         self.optimizer.add(len(members))
         self._set_rates()
         fresh = self.weights[-len(members) :]
-        self.weighting.add(fresh)
+        self.weighting.add([member.weighting for member in members], fresh)
         self.epochs = torch.cat([self.epochs, self.epochs.new_zeros(len(members))])
         unknown = torch.full_like(fresh, float("nan"))
         self.first_losses = torch.cat([self.first_losses, unknown])
+        self._fresh = True
 
     def train_epoch(self, epoch: int) -> Tensor:
         """Trains one pass over the rows.
@@ -151,6 +174,7 @@ class Population:
         """
         sums = torch.zeros_like(self.weights)
         counts = torch.zeros_like(self.weights[0])
+        self._weighed = WeightSums(self.weights)
         for losses, labelled, n_rows in self.steps_of_epoch(epoch):
             if labelled is None:
                 sums.add_(losses, alpha=n_rows)
@@ -159,7 +183,29 @@ class Population:
                 sums.addcmul_(losses, labelled)
                 counts += labelled
         self.epochs += 1
-        return sums / counts.clamp_min(1)
+        losses = sums / counts.clamp_min(1)
+        self.weighting.end_epoch(losses.masked_fill(counts == 0, float("nan")))
+        return losses
+
+    def mean_weights(self) -> Tensor | None:
+        """Returns the (K, T) mean weights of the last epoch's steps; None where none move."""
+        return self._weighed.mean() if self.weighting.moves else None
+
+    def gramian(self) -> Tensor:
+        """Looks at the gradients of the tasks on one batch of train rows, the epoch's own.
+
+        Returns:
+            (K, T, T) inner products of the gradients with respect to what tasks share.
+        """
+        rows = self.streams.permutation("diagnostics", self.rows.n_rows)[: self.batch_size]
+        numeric, codes, targets = next(self.rows.batches(rows, self.batch_size))
+        return shared_gramian(
+            self.state,
+            lambda out: self._losses(out, targets, None, None)[0],
+            numeric,
+            codes,
+            self._words(targets),
+        )
 
     def steps_of_epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None, int]]:
         """Trains an epoch batch by batch; see `train_epoch`, which counts it.
@@ -171,7 +217,7 @@ class Population:
         self.model.train()
         self.streams.start(epoch)
         order = (
-            torch.arange(self.rows.n_rows)
+            torch.arange(self.rows.n_rows, device=self._device)
             if self.optimizer.full_batch
             else self.streams.permutation("order", self.rows.n_rows)
         )
@@ -182,9 +228,9 @@ class Population:
 
     def _lr(self) -> Tensor:
         """Returns the (steps, K, 1) learning rates of an epoch, by each member's own progress."""
-        step = torch.arange(self.steps_per_epoch, dtype=self._dtype).reshape(-1, 1, 1)
-        done = (self.epochs * self.steps_per_epoch).to(self._dtype).unsqueeze(1)
-        rising, progress = progress_after_warmup(done + step, self._n_steps, self._warmup)
+        step = torch.arange(self.steps_per_epoch, device=self._device).reshape(-1, 1, 1)
+        done = (self.epochs * self.steps_per_epoch).unsqueeze(1) + step
+        rising, progress = progress_after_warmup(done.to(self._dtype), self._n_steps, self._warmup)
         lr: Tensor = self.rates.lr * rising * self._schedule(progress)
         return lr
 
@@ -195,22 +241,57 @@ class Population:
         n_rows = len(numeric)
         numeric = perturb(numeric, self.augmentation, self.streams, self._n_numbers)
         codes = hide_codes(codes, self.augmentation, self.streams)
-        features = self.model.encode(numeric, codes)
         mixing = draw_mixing(self.augmentation, n_rows, self.streams)
+        forward = partial(self._forward, numeric, codes, targets, mixing)
+        position = self.streams.position() if self.weighting.looks_again else None
+        losses, labelled = forward()
+        detached = losses.detach()
+        self._note_first(detached)
+        if not self.weighting.moves:
+            step, gradient = None, weighted_gradient(self.state, self.weights, losses)
+        else:
+            step = Step(detached, self._trained(labelled), lr)
+            gradient = self._weigh(losses, step)
+        self.optimizer.step(
+            self.state.parameters, gradient, self.rates, lr, self._segments, self._active(labelled)
+        )
+        if position is not None and step is not None:
+            self.streams.rewind(position)
+            self._look_again(forward, step)
+        return detached, labelled
+
+    def _forward(
+        self, numeric: Tensor, codes: Tensor, targets: Sequence[Tensor], mixing: Mixing | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the losses of a batch, as `TaskLosses` does."""
+        features = self.model.encode(numeric, codes)
         if mixing is not None:
             features = mixing.mix(features)
         outputs = self.model.decide(features, self._dropout, self._words(targets))
-        losses, labelled = self._losses(outputs, targets, self.smoothing, mixing)
-        detached = losses.detach()
-        self._note_first(detached)
-        # A sum, not a gradient given to `backward`: that would import sympy, for half a second.
-        total = (self.weighting.weigh(detached) * losses).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step(
-            self.state.parameters, self.state.collect_gradient(), self.rates, lr,
-            self._segments, self._active(labelled),
-        )  # fmt: skip
-        return detached, labelled
+        return self._losses(outputs, targets, self.smoothing, mixing)
+
+    def _weigh(self, losses: Tensor, step: Step) -> Tensor:
+        """Returns the (K, P) gradient as the members' strategy wants it."""
+        if self.weighting.reads_gramian:
+            weights, gradient = balanced_gradient(self.state, self.weighting, losses, step)
+        else:
+            weights = self.weighting.weigh(step)
+            gradient = weighted_gradient(self.state, weights, losses)
+        self._weighed.add(weights, step.active)
+        return gradient
+
+    def _look_again(self, forward: Callable[[], tuple[Tensor, Any]], step: Step) -> None:
+        """Shows the strategy the losses of the same batch, dropped alike, after the step."""
+        statistics = self.state.statistics()
+        with torch.no_grad():
+            losses, _ = forward()
+        self.state.restore_statistics(statistics)
+        self.weighting.look(replace(step, losses=losses))
+
+    def _trained(self, labelled: Tensor | None) -> Tensor:
+        """Returns the (K, T) tasks that this step trains."""
+        trained = self.weights > 0
+        return trained if labelled is None else trained & (labelled > 0)
 
     def _words(self, targets: Sequence[Tensor]) -> Words:
         """Returns what the tasks that write read and are to write, from a batch's targets."""
@@ -222,26 +303,17 @@ class Population:
 
     def _note_first(self, losses: Tensor) -> None:
         """Keeps the losses of each member's first batch."""
-        if bool(self.first_losses[:, 0].isnan().any()):
+        if self._fresh:
             self.first_losses = torch.where(self.first_losses.isnan(), losses, self.first_losses)
+            self._fresh = False
 
     def _active(self, labelled: Tensor | None) -> Tensor | None:
         """Returns the (K, S) segments that this step moves; None where all do."""
         if labelled is None and self._all_weighted:
             return None
-        active = self.weights > 0  # (K, T)
-        if labelled is not None:
-            active = active & (labelled > 0)
-            if bool(active.all()):
-                return None
+        active = self._trained(labelled)
+        if labelled is not None and bool(active.all()):
+            return None
         any_task = active.any(1)
         columns = [any_task if owner is None else active[:, owner] for owner in self._owners]
         return torch.stack(columns, dim=1)
-
-
-def _column(values: Sequence[float], dtype: torch.dtype) -> Tensor:
-    return torch.tensor(list(values), dtype=dtype).unsqueeze(1)
-
-
-def _chance(values: Sequence[float], dtype: torch.dtype) -> Tensor | None:
-    return torch.tensor(list(values), dtype=dtype).reshape(-1, 1, 1) if any(values) else None

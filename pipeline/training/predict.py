@@ -22,18 +22,18 @@ def predict_part(model: MultiTaskModel, part: Part) -> dict[str, NDArray[np.floa
     was_training = model.training
     model.eval()
     chunks: list[dict[str, NDArray[np.float32]]] = []
-    dtype = next(model.parameters()).dtype
+    first = next(model.parameters())
     size = chunk_rows(model)
     with torch.inference_mode():
         for low in range(0, max(len(part), 1), size):
-            numeric = torch.from_numpy(part.numeric[low : low + size]).to(dtype)
-            codes = torch.from_numpy(part.codes[low : low + size])
+            numeric = torch.from_numpy(part.numeric[low : low + size]).to(first)
+            codes = torch.from_numpy(part.codes[low : low + size]).to(first.device)
             words = {
-                task: (words_of(_rows(part.targets[task], low, size), shape)[0], None)
+                task: (words_of(_rows(part, task, low, size).to(first.device), shape)[0], None)
                 for task, shape in model.architecture.generators.items()
             }
             outputs = model(numeric, codes, words=words)
-            chunks.append({t: o.numpy() for t, o in outputs.items()})
+            chunks.append({t: o.cpu().numpy() for t, o in outputs.items()})
     model.train(was_training)
     return {task: np.concatenate([chunk[task] for chunk in chunks], axis=1) for task in chunks[0]}
 
@@ -49,15 +49,16 @@ def words_of(target: Tensor, shape: Mapping[str, int]) -> tuple[Tensor, Tensor]:
     return numbers[:, 1 + shape["write"] :], numbers[:, 1 : 1 + shape["write"]]
 
 
-def _rows(array: NDArray[np.float32], low: int, size: int) -> Tensor:
-    return torch.from_numpy(array[low : low + size])
+def _rows(part: Part, task: str, low: int, size: int) -> Tensor:
+    return torch.from_numpy(part.targets[task][low : low + size])
 
 
 def chunk_rows(model: MultiTaskModel) -> int:
     """Returns how many rows to answer at once."""
     shape = model.architecture
+    trunk = model.sharing.n_branches * max(shape.n_features, *shape.layers, 1)
     writing = [one["beam"] * one["vocabulary"] for one in shape.generators.values()]
-    widest = max(shape.n_features, *shape.layers, *shape.head_layers, *writing, 1)
+    widest = max(trunk, *shape.head_layers, *writing, 1)
     return max(32, CHUNK_NUMBERS // (model.n_members * widest))
 
 

@@ -20,10 +20,14 @@ class Rows:
         part: The rows.
         targets: What each loss needs, (N, ...), rows first.
         dtype: Of numbers in a batch.
+        device: Where batches are used. Rows that must travel go there once, as a whole.
     """
 
-    def __init__(self, part: Part, targets: Sequence[Tensor], dtype: torch.dtype) -> None:
-        self._tensors = [torch.from_numpy(part.numeric), torch.from_numpy(part.codes), *targets]
+    def __init__(
+        self, part: Part, targets: Sequence[Tensor], dtype: torch.dtype, device: torch.device
+    ) -> None:
+        inputs = [torch.from_numpy(part.numeric), torch.from_numpy(part.codes)]
+        self._tensors = [tensor.to(device) for tensor in (*inputs, *targets)]
         self._dtype = dtype
         self.n_rows = len(part)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.models.build import Architecture, build, initialise, member_tensors
+from pipeline.models.sharing import SHARED
+from pipeline.training.devices import CPU
 
 
 class FlatState:
@@ -22,14 +25,21 @@ class FlatState:
         architecture: Of the members.
         seeds: Of each member's initial parameters.
         dtype: Of the parameters.
+        device: Where they are; they are drawn on the CPU, so that every device starts alike.
     """
 
     def __init__(
-        self, architecture: Architecture, seeds: Sequence[int], dtype: torch.dtype = torch.float32
+        self,
+        architecture: Architecture,
+        seeds: Sequence[int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device = CPU,
     ) -> None:
         self.architecture = architecture
+        self.device = device
         self.model = build(architecture, len(seeds), dtype)
         initialise(self.model, list(seeds))
+        self.model.to(device)
         tensors = dict(member_tensors(self.model))
         self._shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
         # Looked up once: walking the modules costs more than a small step.
@@ -53,16 +63,36 @@ class FlatState:
     def segments(self) -> tuple[Tensor, list[int | None]]:
         """Returns the segment of each parameter, (P,), and the owner of each segment.
 
-        A segment is all that one task owns, or what tasks share (None), in order of appearance.
+        A segment is all that one task owns, or what tasks share (None), which comes first.
         """
-        owners: list[int | None] = []
-        parts = []
-        for name in self._names:
-            own = self.model.owners(name)
-            owners += [owner for owner in dict.fromkeys(own) if owner not in owners]
-            segments = torch.tensor([owners.index(owner) for owner in own])
-            parts.append(segments.repeat(int(np.prod(self._shapes[name])) // len(own)))
-        return torch.cat(parts), owners
+        owners = [
+            self.model.owners(name).broadcast_to(self._shapes[name]).flatten()
+            for name in self._names
+        ]
+        found, segments = torch.unique(torch.cat(owners), return_inverse=True)
+        return segments.to(self.device), [
+            None if owner == SHARED else owner for owner in found.tolist()
+        ]
+
+    @property
+    def tensors(self) -> list[nn.Parameter]:
+        """The model's parameters, (K, ...) each, in the order of the columns."""
+        return self._own
+
+    @cached_property
+    def shared(self) -> Tensor:
+        """Which columns belong to what tasks share: (P,) bool."""
+        segments, owners = self.segments()
+        common = [segment for segment, owner in enumerate(owners) if owner is None]
+        return torch.isin(segments, segments.new_tensor(common))
+
+    @property
+    def sharing_tensors(self) -> tuple[list[nn.Parameter], Tensor]:
+        """The parameters of which tasks share something, and which of their columns they share."""
+        parts = torch.split(self.shared, [own[0].numel() for own in self._own])
+        found = [(own, part) for own, part in zip(self._own, parts, strict=True) if part.any()]
+        columns = [part for _, part in found]
+        return [own for own, _ in found], torch.cat(columns) if columns else self.shared[:0]
 
     def collect_gradient(self) -> Tensor:
         """Copies the model's gradients into one (K, P) tensor and frees them."""
@@ -81,6 +111,15 @@ class FlatState:
         self.parameters = self.parameters[index].clone()
         self._rebind(statistics)
 
+    def statistics(self) -> list[Tensor]:
+        """Returns copies of the running statistics."""
+        return [self._buffer(name).clone() for name in self._extra]
+
+    def restore_statistics(self, statistics: Sequence[Tensor]) -> None:
+        """Puts copies of the running statistics back."""
+        for name, values in zip(self._extra, statistics, strict=True):
+            self._buffer(name).copy_(values)
+
     def _rebind(self, statistics: Sequence[Tensor]) -> None:
         """Makes the model one of the present members."""
         self.gradient = torch.zeros_like(self.parameters)
@@ -91,7 +130,7 @@ class FlatState:
 
     def add(self, seeds: Sequence[int]) -> None:
         """Takes members on, each with the initial parameters of its own seed."""
-        fresh = FlatState(self.architecture, seeds, self.parameters.dtype)
+        fresh = FlatState(self.architecture, seeds, self.parameters.dtype, self.device)
         statistics = [torch.cat([self._buffer(name), fresh._buffer(name)]) for name in self._extra]
         self.parameters = torch.cat([self.parameters, fresh.parameters])
         self._rebind(statistics)
@@ -112,7 +151,7 @@ class FlatState:
 
     def named(self, row: Tensor) -> dict[str, NDArray[Any]]:
         """Returns one member's row of a snapshot as named arrays."""
-        arrays, at = {}, 0
+        row, arrays, at = row.cpu(), {}, 0
         for name in (*self._names, *self._extra):
             size = int(np.prod(self._shapes[name]))
             arrays[name] = row[at : at + size].reshape(self._shapes[name]).numpy().copy()

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import r2_score, roc_auc_score
 
 from pipeline.comparison.compare import Scored, compare_rows, score_rows
-from pipeline.comparison.readings import Readings, trial_key
+from pipeline.comparison.readings import Readings
 from pipeline.comparison.rows import NAMES, Row
 from pipeline.data.encoding import Encoder
 from pipeline.data.prepared import Part, Prepared, PrepareReport
@@ -171,7 +171,7 @@ def test_a_reading_is_kept_once_for_a_model_and_its_data(
         score_rows([make_row(prepared, "tuned", noise)], prepared, "test", 0) for noise in (1, 2)
     )
     readings = Readings(folder)
-    key = trial_key(4)
+    key = "trial-4"
     assert (readings.get(key, "data"), readings.all()) == (None, {})
     readings.add(key, "data", first.evaluation)
     before = readings.all()
@@ -179,5 +179,5 @@ def test_a_reading_is_kept_once_for_a_model_and_its_data(
     assert Readings(folder).get(key, "data") == first.evaluation
     assert Readings(folder).all() == before
     readings.add(key, "other data", second.evaluation)
-    readings.add(trial_key(5), "data", second.evaluation)
+    readings.add("trial-5", "data", second.evaluation)
     assert len(readings.all()) == 3

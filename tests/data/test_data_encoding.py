@@ -9,8 +9,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
 from pipeline.data.columns import MAX_CATEGORIES
-from pipeline.data.encoding import Encoder, as_text, parse_numbers
+from pipeline.data.encoding import Encoder, parse_numbers
 from pipeline.data.fitting import fit_encoder
+from pipeline.data.values import as_text
 from pipeline.errors import DataError
 
 TYPES = {"x": "numeric", "flag": "boolean", "word": "categorical"}

@@ -132,3 +132,10 @@ def test_ids_keep_their_text(tmp_path: Path) -> None:
     _write(tmp_path / "t.csv", "id,x\n007,1\n08,2\n")
     frame = read_source("s", SourceSpec(path="t.csv", id="id"), tmp_path, None)
     assert frame["id"].tolist() == ["007", "08"]
+
+
+def test_half_a_character_of_json_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl"
+    path.write_text('{"a": "x\\ud83d y", "\\udead": ["\\ud83d\\ude00", 1]}\n', encoding="utf-8")
+    frame = read_table(path)
+    assert frame.to_dict("records") == [{"a": "x\ufffd y", "\ufffd": ["\U0001f600", 1]}]

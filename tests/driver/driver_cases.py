@@ -29,7 +29,7 @@ train:
   epochs: 3
   batch_size: 16
   patience: null
-search: {trials: 6, cohort: 4, population: 2, pruner: none}
+search: {trials: 6, cohort: 4, population: 2, pruner: none, finalists: {k: 2, seeds: 3}}
 """
 
 
@@ -75,6 +75,8 @@ class FakeBackend(Backend):
             "lose after" (the epoch is told, then the worker dies) or nothing.
     """
 
+    waited_seconds = 0.0
+
     def __init__(
         self,
         seed: int,
@@ -85,21 +87,22 @@ class FakeBackend(Backend):
         self._n_epochs = n_epochs
         self._trouble = trouble
         self._ready: dict[int, Answer] = {}
-        self._members: dict[int, list[int]] = {}
-        self._training: dict[int, list[int]] = {}
+        self._members: dict[int, tuple[int, ...]] = {}  # as submitted
+        self._training: dict[int, dict[int, int]] = {}  # number to its own epochs
         self._epoch: dict[int, int] = {}
-        self._ended: dict[int, dict[int, Trained]] = {}
+        self._ended: dict[int, list[Trained]] = {}
         self._doomed: list[int] = []
         self.submitted: list[tuple[int, ...]] = []
 
     def submit(self, arrays: Mapping[int, Sequence[Member]]) -> None:
         for array, members in arrays.items():
             assert array not in self._members, "a number of an array stands for one submission"
-            numbers = [member.number for member in members]
-            self.submitted.append(tuple(numbers))
-            self._members[array], self._training[array] = numbers, list(numbers)
-            self._epoch[array], self._ended[array] = 0, {}
-            self._ready[array] = {}
+            numbers = tuple(member.number for member in members)
+            assert numbers, "an array has members"
+            self.submitted.append(numbers)
+            self._members[array], self._training[array] = numbers, dict.fromkeys(numbers, 0)
+            self._epoch[array], self._ended[array] = 0, []
+            self._ready[array] = Answer()
 
     def answer(self, array: int, answer: Answer) -> None:
         assert array not in self._ready, "an array waits for one answer at a time"
@@ -111,47 +114,54 @@ class FakeBackend(Backend):
             self._ready.pop(array, None)
             return ArrayLost(array, "its worker process ended with exit code -9")
         if not self._ready or self._random.random() < 0.1:
-            assert self._ready, "nothing can happen any more: the cohort waits for ever"
+            assert self._ready, "nothing can happen any more: the driver waits for ever"
             return None
         array = self._random.choice(sorted(self._ready))
         answer = self._ready.pop(array)
-        for number, stop in answer.items():
+        for number, stop in answer.stops.items():
             if number in self._training[array]:  # the last epoch may have ended it already
                 self._end(array, number, stop)
-        for number in list(self._training[array]):
-            if self._epoch[array] >= self._n_epochs(number):
-                self._end(array, number, Stop("complete", ""))
+        for member in answer.joining:
+            assert member.number not in self._training[array]
+            self._training[array][member.number] = 0
         if not self._training[array]:
-            return ArrayDone(array, tuple(self._ended[array][n] for n in self._members[array]))
+            return ArrayDone(array, self._take_ended(array))
         return self._next_epoch(array)
 
     def close(self) -> None:
         self._ready = {}
 
     def _next_epoch(self, array: int) -> Event:
-        numbers, epoch = tuple(self._members[array]), self._epoch[array] + 1
-        trouble = self._trouble(numbers, epoch, self.submitted.count(numbers) - 1)
+        numbers = self._members[array]
+        self._epoch[array] += 1
+        attempt = self.submitted.count(numbers) - 1
+        trouble = self._trouble(numbers, self._epoch[array], attempt)
         if trouble == "fail":
             return ArrayFailed(array, f"Traceback: {numbers} broke")
         if trouble == "lose":
             return ArrayLost(array, "its worker process ended with exit code -9")
         if trouble == "lose after":
             self._doomed.append(array)
-        self._epoch[array] = epoch
-        return EpochDone(
-            array,
-            tuple(
-                EpochResult(n, epoch, {}, {}, fake_score(n, epoch), epoch == self._n_epochs(n))
-                for n in self._training[array]
-            ),
-        )
+        training = self._training[array]
+        results = []
+        for number in training:
+            training[number] = epoch = training[number] + 1
+            last = epoch >= self._n_epochs(number)
+            results.append(EpochResult(number, epoch, {}, {}, fake_score(number, epoch), last))
+        for result in results:
+            if result.last:
+                self._end(array, result.number, Stop("complete", ""))
+        return EpochDone(array, tuple(results), self._take_ended(array))
+
+    def _take_ended(self, array: int) -> tuple[Trained, ...]:
+        ended, self._ended[array] = tuple(self._ended[array]), []
+        return ended
 
     def _end(self, array: int, number: int, stop: Stop) -> None:
-        self._training[array].remove(number)
-        epochs = self._epoch[array]
+        epochs = self._training[array].pop(number)
         curve = [fake_score(number, epoch) for epoch in range(1, epochs + 1)]
-        self._ended[array][number] = Trained(
+        self._ended[array].append(Trained(
             number=number, state=stop.state, reason=stop.reason, epochs=epochs,
             best_epoch=curve.index(max(curve)) + 1, score=max(curve), evaluation=None,
             parameters={}, tasks=(), n_parameters=0, seconds=0.0,
-        )  # fmt: skip
+        ))  # fmt: skip

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.pruners._successive_halving import _is_trial_promotable_to_next_rung
+from optuna.study import StudyDirection
 
-from pipeline.driver.pruners import Hyperband, Median, Never, Pruner, Rung
+from pipeline.driver.pruners import Halving, Hyperband, Median, Never, Pruner, Rung
 from pipeline.study import catalogue
 
 quick = settings(max_examples=60, deadline=None)  # shared machines are slow at times
-RULES = [Median, Hyperband]
+RULES = [Median, Hyperband, Halving]
 scores = st.integers(-8, 8).map(lambda eighths: eighths / 8)  # few values, so that ties occur
 
 
@@ -159,3 +161,36 @@ def test_a_rung_does_not_halve_those_that_the_rung_before_spared() -> None:
     assert set(first) == {0, 1, 2, 3}
     spared = {n: [*curve, n / 10] if n > 3 else curve for n, curve in own.items()}
     assert pruner.decide(Rung(2, {}, spared, frozenset(range(4, 8)))) == {}
+
+
+@quick
+@given(rungs_of(Halving))
+def test_halving_lets_go_on_whom_optuna_does(case: tuple[Pruner, Rung]) -> None:
+    """One after the other, as they come to the rung; Optuna's rule for the first two is harder."""
+    pruner, rung = case
+    there = {n: max(curve[: rung.epoch]) for n, curve in rung.told.items()
+             if len(curve) >= rung.epoch}  # fmt: skip
+    told = dict(rung.told)
+    for number in sorted(rung.training):
+        score = max(rung.own[number])
+        there[number] = score
+        own = {number: rung.own[number]}
+        stops = pruner.decide(Rung(rung.epoch, told, own, frozenset(own)))
+        told |= own
+        if len(there) < 3:
+            assert stops == {}
+            continue
+        goes_on = _is_trial_promotable_to_next_rung(
+            score, list(there.values()), 3, StudyDirection.MAXIMIZE
+        )
+        assert (number not in stops) == goes_on
+        if stops:
+            assert stops[number].reason == (
+                f"{score:.4f} is not in the best third of {len(there)} trials at epoch {rung.epoch}"
+            )
+
+
+def test_halving_has_its_rungs_at_the_powers_of_three() -> None:
+    assert Halving(27, 0).rungs() == {1, 3, 9}
+    assert Halving(28, 0).rungs() == {1, 3, 9, 27}
+    assert Halving(1, 0).rungs() == frozenset()

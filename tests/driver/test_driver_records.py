@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.prepared import Prepared
+from pipeline.driver.json_files import JsonLines, read_json, write_json
 from pipeline.driver.records import (
     Cohort,
     EpochRecord,
     StudyFolder,
     TrialRecord,
     best_trials,
-    read_json,
-    write_json,
 )
 from pipeline.driver.trials import end_of, make_predictor, make_record
 from pipeline.study.loading import Study
@@ -131,16 +130,16 @@ def test_models_are_kept_listed_and_dropped(
 ) -> None:
     predictor = make_predictor(*ended[0], prepared)
     for number in (10, 2, 2):  # one trial's model may be saved again after a kill
-        folder.save_model(number, predictor)
+        folder.save_model(f"trial-{number}", predictor)
     (folder.path / "models" / ".trial-3.99").mkdir()  # what a killed driver left
-    assert folder.models() == [2, 10]
-    loaded = folder.load_model(10)
+    assert folder.models() == ["trial-10", "trial-2"]
+    loaded = folder.load_model("trial-10")
     assert loaded is not None
     for name, values in ended[0][1].parameters.items():
         np.testing.assert_array_equal(loaded.parameters[name], values)
-    folder.drop_model(10)
-    assert folder.models() == [2]
-    assert folder.load_model(10) is None
+    folder.drop_model("trial-10")
+    assert folder.models() == ["trial-2"]
+    assert folder.load_model("trial-10") is None
 
 
 def test_an_archived_study_leaves_its_name_free(
@@ -186,3 +185,33 @@ def test_the_best_trials_are_the_complete_ones_with_the_highest_scores(
             assert trial.score <= worst
             assert all(t.number < trial.number for t in best if t.score == trial.score)
     assert [t.score for t in best] == sorted((t.score for t in best), reverse=True)
+
+
+def test_outcomes_come_one_by_one_and_a_torn_line_counts_for_nothing(
+    folder: StudyFolder, records: list[TrialRecord]
+) -> None:
+    second, first = records[1], records[0]
+    folder.save_record({"settings": {}, "cohorts": []})
+    folder.extend(2)
+    folder.extend(4)
+    folder.append_outcomes([replace(second, number=2)])
+    reader = StudyFolder(folder.path.parent, folder.name)
+    assert reader.trials() == [replace(second, number=2)]
+    file = folder.path / "trials.jsonl"
+    whole = file.read_bytes()
+    file.write_bytes(whole + whole[: len(whole) // 2])  # killed within the next line
+    again = StudyFolder(folder.path.parent, folder.name)
+    assert again.trials() == reader.trials() == [replace(second, number=2)]
+    assert again.unfinished() == [0, 1, 3]
+    again.append_outcomes([first])
+    assert reader.trials() == again.trials() == [first, replace(second, number=2)]
+    assert StudyFolder(folder.path.parent, folder.name).trials() == again.trials()
+    assert file.read_bytes().count(b"\n") == 2
+
+
+def test_lines_are_read_once(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path / "deep" / "lines.jsonl")
+    assert lines.fresh() == []
+    lines.append([{"n": 1}, {"n": 2}])
+    assert lines.fresh() == [{"n": 1}, {"n": 2}]
+    assert lines.fresh() == []

@@ -1,163 +1,20 @@
 """The search as a whole, on a study that trains in a moment, with a tracker that only remembers."""
 
-import os
-import signal
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
 from driver_cases import small_study
+from search_cases import Crash, Launcher, Watcher, check
 
 from pipeline.data.prepared import Prepared
-from pipeline.driver.launch import SearchOptions, default_workers, make_pruner
-from pipeline.driver.records import Cohort, StudyFolder, TrialRecord, best_trials
-from pipeline.driver.search import Search
+from pipeline.driver.launch import default_workers, make_pruner
+from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.errors import Interrupted, ResumeError
 from pipeline.study.loading import Study
-from pipeline.tracking.records import RunRecord, TrialEnd, TrialStart
-from pipeline.tracking.tracker import NullTracker
-from pipeline.training.members import EpochResult
 
 N_TRIALS = 6  # a cohort of four and one of two
-
-
-class Crash(BaseException):  # so that nothing handles it
-    """Stands for a kill: nothing is closed properly."""
-
-
-@dataclass
-class Memory:
-    """What a store would hold: it outlives the driver."""
-
-    runs: dict[str, RunRecord] = field(default_factory=dict)
-    # As MLflow: the same values of an epoch with the same time are there once.
-    epochs: dict[str, set[tuple[object, ...]]] = field(default_factory=dict)
-    models: set[str] = field(default_factory=set)
-    n_runs: int = 0
-
-
-class RecordingTracker(NullTracker):
-    """Remembers runs, and crashes at its n-th call."""
-
-    def __init__(self, memory: Memory, crash_at: int | None = None) -> None:
-        self.memory = memory
-        self.crash_at = crash_at
-        self.n_calls = 0
-
-    def _call(self) -> None:
-        if self.n_calls == self.crash_at:
-            raise Crash
-        self.n_calls += 1
-
-    def start_study(self, *args: object, **kwargs: Any) -> str:
-        self._call()
-        return "parent"
-
-    def start_trials(self, trials: Sequence[TrialStart]) -> dict[int, str]:
-        self._call()
-        found = {}
-        for trial in trials:
-            run_id = f"run{self.memory.n_runs}"
-            self.memory.n_runs += 1
-            self.memory.runs[run_id] = RunRecord(run_id, trial.number, "RUNNING", "running", None)
-            self.memory.epochs[run_id] = set()
-            found[trial.number] = run_id
-        self._call()
-        return found
-
-    def log_epoch(
-        self, run_id: str, step: int, metrics: Mapping[str, float], timestamp_ms: int | None = None
-    ) -> None:
-        if step == 2:  # a crash in one epoch is as good as in the others, and there are many
-            self._call()
-        values = tuple(sorted((name, str(value)) for name, value in metrics.items()))
-        self.memory.epochs[run_id].add((step, timestamp_ms, values))
-
-    def finish(self, run_id: str, end: TrialEnd) -> None:
-        self._call()
-        run = self.memory.runs[run_id]
-        self.memory.runs[run_id] = replace(run, status="ENDED", state=end.state)
-
-    def runs_of_study(self, parent_run_id: str) -> list[RunRecord]:
-        return list(self.memory.runs.values())
-
-    def discard(self, run_ids: Sequence[str]) -> None:
-        self._call()
-        for run_id in run_ids:
-            del self.memory.runs[run_id], self.memory.epochs[run_id]
-
-    def flush(self) -> None:
-        self._call()
-
-    def log_model(self, run_id: str, predictor: object, **kwargs: Any) -> str:
-        self._call()
-        self.memory.models.add(run_id)
-        return run_id
-
-    def drop_model(self, model_id: str) -> bool:
-        self._call()
-        self.memory.models.discard(model_id)
-        return True
-
-    def finish_study(self, state: str, table: pd.DataFrame, description: str) -> None:
-        self._call()
-
-
-class Watcher:
-    """An observer that writes down what it is told, and may send a signal."""
-
-    def __init__(self, interrupt_at: int | None = None) -> None:
-        self.told: list[str] = []
-        self.interrupt_at = interrupt_at
-
-    def search_started(self, n_trials: int, finished: Sequence[TrialRecord]) -> None:
-        self.told.append(f"start {len(finished)}/{n_trials}")
-
-    def cohort_started(self, cohort: Cohort) -> None:
-        self.told.append(f"cohort {cohort.start}-{cohort.stop}")
-
-    def epochs_done(self, results: Sequence[EpochResult]) -> None:
-        if self.interrupt_at == len([one for one in self.told if one == "epoch"]):
-            os.kill(os.getpid(), signal.SIGINT)
-        self.told.append("epoch")
-
-    def trials_done(self, trials: Sequence[TrialRecord]) -> None:
-        self.told.append(f"done {[trial.number for trial in trials]}")
-
-    def search_ended(self) -> None:
-        self.told.append("end")
-
-
-@dataclass
-class Launcher:
-    """Launches one study again and again in one folder and store."""
-
-    study: Study
-    prepared: Prepared
-    folder: StudyFolder
-    memory: Memory = field(default_factory=Memory)
-
-    def launch(
-        self,
-        n_trials: int = N_TRIALS,
-        crash_at: int | None = None,
-        watcher: Watcher | None = None,
-        n_workers: int = 1,
-        timeout_seconds: float | None = None,
-        study: Study | None = None,
-    ) -> list[TrialRecord]:
-        options = SearchOptions(n_trials, timeout_seconds, n_workers)
-        # Another driver has read nothing yet.
-        folder = StudyFolder(self.folder.path.parent, self.folder.name)
-        self.tracker = RecordingTracker(self.memory, crash_at)
-        found = Search(
-            study or self.study, self.prepared, folder, self.tracker, options,
-            [watcher] if watcher else [], lambda trials, state: (pd.DataFrame(), ""),
-        ).run()  # fmt: skip
-        return list(found.trials)
 
 
 @pytest.fixture
@@ -189,20 +46,6 @@ def plain(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
         )
         for trial in trials
     ]
-
-
-def check(launcher: Launcher, trials: Sequence[TrialRecord]) -> None:
-    """One ended run a trial, each epoch in it once; the best models kept and published."""
-    memory = launcher.memory
-    assert sorted(run.number for run in memory.runs.values()) == [t.number for t in trials]
-    for trial in trials:
-        run = memory.runs[trial.run_id]
-        assert (run.number, run.status, run.state) == (trial.number, "ENDED", trial.state)
-        steps = sorted(epoch[0] for epoch in memory.epochs[trial.run_id])
-        assert steps == list(range(1, trial.epochs + 1))
-    best = best_trials(trials, launcher.study.spec.search.keep)
-    assert launcher.folder.models() == sorted(trial.number for trial in best)
-    assert memory.models == {trial.run_id for trial in best}
 
 
 def test_trial_0_is_at_the_centres_with_equal_weights(straight, study) -> None:
@@ -246,7 +89,8 @@ def test_observers_are_told_everything_in_order(launcher) -> None:
     launcher.launch(watcher=watcher)
     events = [event for event in watcher.told if event != "epoch"]
     assert events == [
-        "start 0/6", "cohort 0-4", "done [0, 1, 2, 3]", "cohort 4-6", "done [4, 5]", "end",
+        "start 0/6", "start [0, 1, 2, 3]", "done [0, 1, 2, 3]", "start [4, 5]", "done [4, 5]",
+        "end",
     ]  # fmt: skip
     again = Watcher()
     launcher.launch(watcher=again)

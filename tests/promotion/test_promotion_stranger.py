@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from pipeline.promotion.registry import move_alias, register
+from pipeline.serving.predictor import Predictor
+from pipeline.study import catalogue
 from pipeline.tracking.models import log_model
 from pipeline.tracking.store import Store
 
@@ -54,6 +56,24 @@ def ask_stranger(store: Store, table: Path, *uris: str, folder: Path) -> list[di
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def people(folder: Path) -> Path:
+    """Read back by pandas, `weight` is int64, `age` has a missing value, and a city is unseen."""
+    file = folder / "people.csv"
+    file.write_text("age,weight,city,extra\n30,60,Bern,x\n,70,Basel,y\n55,80,,z\n41,90,3,x\n")
+    return file
+
+
+def logged(store: Store, name: str, predictors: list[Predictor]) -> list[tuple[str, str]]:
+    """Logs models as runs of an experiment; returns the run and the model of each."""
+    client = store.client()
+    experiment = client.create_experiment(name, store.artifact_location(name))
+    runs = [client.create_run(experiment).info.run_id for _ in predictors]
+    return [
+        (run_id, log_model(client, run_id, predictor, None, None))
+        for run_id, predictor in zip(runs, predictors, strict=True)
+    ]
+
+
 @pytest.mark.slow
 def test_champion_and_predecessor_side_by_side(
     store: Store, make_predictor: Callable, tmp_path: Path, outside: Path
@@ -61,17 +81,12 @@ def test_champion_and_predecessor_side_by_side(
     # The second model has fewer kinds of tasks, so it carries other code than the first.
     predictors = [make_predictor(0), make_predictor(1, layers=(4,), n_tasks=2)]
     client = store.client()
-    experiment = client.create_experiment("stranger", store.artifact_location("stranger"))
     before = None
-    for predictor in predictors:
-        run_id = client.create_run(experiment).info.run_id
-        model_id = log_model(client, run_id, predictor, None, None)
+    for run_id, model_id in logged(store, "stranger", predictors):
         version = register(client, "stranger", model_id, run_id, {}, "")
         move_alias(store, client, "stranger", "champion", version, expected=before)
         before = version
-    file = tmp_path / "people.csv"
-    # Read back by pandas, `weight` is int64, `age` has a missing value, and a city is unseen.
-    file.write_text("age,weight,city,extra\n30,60,Bern,x\n,70,Basel,y\n55,80,,z\n41,90,3,x\n")
+    file = people(tmp_path)
     frame = pd.read_csv(file)
     assert frame["weight"].dtype == "int64"
     uris = ("models:/stranger@previous", "models:/stranger@champion")
@@ -80,3 +95,17 @@ def test_champion_and_predecessor_side_by_side(
         pd.testing.assert_frame_equal(pd.DataFrame(answer), predictor.predict(frame), rtol=1e-6)
     packages = {path.name for path in store.artifacts.glob("stranger/**/code/served_*")}
     assert len(packages) == 2
+
+
+@pytest.mark.slow
+def test_every_sharing_answers_without_this_package(
+    store: Store, make_predictor: Callable, tmp_path: Path, outside: Path
+) -> None:
+    predictors = [make_predictor(sharing=name) for name in catalogue.names("sharing")]
+    models = logged(store, "sharings", predictors)
+    file = people(tmp_path)
+    uris = [f"models:/{model_id}" for _, model_id in models]
+    answers = ask_stranger(store, file, *uris, folder=outside)
+    for predictor, answer in zip(predictors, answers, strict=True):
+        expected = predictor.predict(pd.read_csv(file))
+        pd.testing.assert_frame_equal(pd.DataFrame(answer), expected, rtol=1e-6)

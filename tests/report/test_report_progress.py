@@ -7,7 +7,6 @@ import pytest
 from report_cases import trial
 from rich.console import Console
 
-from pipeline.driver.records import Cohort
 from pipeline.report.progress import Progress, duration
 from pipeline.training.members import EpochResult
 
@@ -24,7 +23,7 @@ def result(number: int, epoch: int, last: bool = False) -> EpochResult:
 def run_cohorts(progress: Progress) -> None:
     progress.search_started(4, [])
     for start in (0, 2):
-        progress.cohort_started(Cohort(start, start + 2))
+        progress.trials_started([start, start + 1])
         progress.epochs_done([result(start, 1), result(start + 1, 1)])
         progress.epochs_done([result(start, 2, last=True)])
         progress.trials_done(
@@ -46,7 +45,7 @@ def test_without_a_terminal_each_cohort_is_a_line() -> None:
 def test_on_a_terminal_the_running_cohort_is_shown() -> None:
     progress, file = progress_of(terminal=True, width=200)
     progress.search_started(4, [])
-    progress.cohort_started(Cohort(2, 4))
+    progress.trials_started([2, 3])
     progress.epochs_done([result(2, 1), result(3, 1)])
     progress.epochs_done([result(2, 2, last=True)])
     for _ in range(40):  # it is drawn four times a second

@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline import prepare
 from pipeline.comparison.readings import Readings
 from pipeline.data.prepared import Prepared
+from pipeline.driver.choice import choose
 from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.study.loading import Study, parse_study
 from pipeline.tracking.store import Store
@@ -31,7 +32,7 @@ train:
   epochs: 4
   batch_size: 32
   patience: null
-search: {trials: 8, cohort: 4, population: 2, keep: 1}
+search: {trials: 8, cohort: 4, population: 2, keep: 1, finalists: {k: 2, seeds: 3}}
 promote: {gates: {min_gain: 0.0, max_task_loss: 0.01}}
 """
 N_ROWS = 300
@@ -97,6 +98,12 @@ class Chain:
     @property
     def n_readings(self) -> int:
         return len(Readings(self.folder).all())
+
+    @property
+    def shipped(self) -> TrialRecord:
+        choice = choose(self.folder, self.study.spec.search.finalists)
+        assert choice is not None
+        return choice.shipped
 
     def trial(self, number: int) -> TrialRecord:
         return self.trials[number]

@@ -47,8 +47,7 @@ def test_each_row_says_what_it_cost(compared: Chain) -> None:
 
 def test_the_tuned_row_is_the_best_trial_as_evaluate_shows_it(compared: Chain) -> None:
     tuned = compared.found["compare"]["rows"][0]
-    best = best_trials(compared.trials, 1)[0]
-    assert tuned["model"] == f"trial-{best.number}"
+    assert tuned["model"] == compared.shipped.key
     found = evaluate(compared.study, "best", "test", **compared.where)
     assert found["mean"] == pytest.approx(tuned["mean"])
     assert found["tasks"]["bought"] == pytest.approx(tuned["tasks"]["bought"])
@@ -127,7 +126,7 @@ def test_a_run_shows_a_reading_of_test_once(compared: Chain) -> None:
     evaluate(compared.study, "best", "test", **compared.where)
     compare(compared.study, **compared.where)
     client = compared.store.client()
-    best = best_trials(compared.trials, 1)[0]
+    best = compared.shipped
     rows = client.search_runs(
         [client.get_experiment_by_name("chain").experiment_id], "tags.kind = 'row'"
     )
@@ -144,7 +143,7 @@ def test_comparing_on_valid_uses_the_same_rows(compared: Chain) -> None:
     assert [row["kind"] for row in found["rows"]] == KINDS
     assert not compared.said, "nothing had to be trained"
     assert compared.n_readings == reads
-    best = best_trials(compared.trials, 1)[0]
+    best = compared.shipped
     assert found["rows"][0]["mean"] == pytest.approx(best.score, abs=1e-6)
     experiment = compared.found["search"]["experiment_id"]
     [run] = compared.store.client().search_runs([experiment], "tags.row = 'constant'")

@@ -27,7 +27,7 @@ def test_promote_returns_its_contract_and_moves_the_alias(promoted: Promoted) ->
     assert all({*gate} == {"name", "passed", "value", "threshold"} for gate in found["gates"])
     assert all(gate["passed"] for gate in found["gates"])
     version = chain.store.client().get_model_version("chain", decision.version)
-    assert version.run_id == best_trials(chain.trials, 1)[0].run_id
+    assert version.run_id == chain.shipped.run_id
     assert version.tags["data"] == chain.prepared.data_digest
 
 
@@ -82,7 +82,7 @@ def test_promoting_the_champion_again_makes_no_version_and_reads_nothing(
 
 def test_a_dry_run_registers_nothing(promoted: Promoted) -> None:
     chain, _ = promoted
-    client, best = chain.store.client(), best_trials(chain.trials, 1)[0]
+    client, best = chain.store.client(), chain.shipped
     n_records = len(client.list_artifacts(best.run_id, "promotion"))
     tried = chain_study(promote__model="tried")
     decision = promote(tried, dry_run=True, **chain.where)

@@ -141,11 +141,13 @@ def test_the_parent_names_its_data_with_the_split_as_context(chain: Chain, paren
 
 def test_only_the_best_trials_have_models(chain: Chain, client: MlflowClient) -> None:
     best = best_trials(chain.trials, chain.study.spec.search.keep)
-    kept = {trial.run_id for trial in best}
+    shown = [*best, chain.shipped]
+    kept = {record.run_id for record in shown}
     models = client.search_logged_models([chain.found["search"]["experiment_id"]])
     searched = {trial.run_id for trial in chain.trials}
     # A promotion may have logged that of another trial, and training by hand its own.
     assert kept <= {model.source_run_id for model in models}
-    assert chain.folder.models() == sorted(trial.number for trial in best)
+    seeds = [f"trial-{chain.shipped.number}-seed-{replicate}" for replicate in (1, 2, 3)]
+    assert {*chain.folder.models()} == {*(trial.key for trial in best), *seeds}
     assert len([m for m in models if m.source_run_id in searched]) <= len(kept) + 1
     assert all(str(model.status) == "READY" for model in models)

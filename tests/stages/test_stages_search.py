@@ -132,7 +132,9 @@ def test_an_unknown_sampler_leaves_nothing_behind(chain: Chain) -> None:
 def test_evaluate_gives_the_record_of_the_best_trial(chain: Chain) -> None:
     found = evaluate(chain.study, **chain.where)
     record = find_trial(open_searched(chain.study, chain.store, {"people": chain.frame}), "best")
-    assert {*found} == {"trial", "split", "n_rows", "mean", "tasks", "data", "prepared"}
+    assert {*found} >= {"trial", "split", "n_rows", "mean", "tasks", "data", "prepared"}
+    assert (record, found["replicate"]) == (chain.shipped, record.replicate)
+    assert f"#{record.number} is chosen; its median seed {record.replicate} of 3" in chain.said[-1]
     assert (found["trial"], found["split"]) == (record.number, "valid")
     assert record.evaluation is not None
     assert found["mean"] == pytest.approx(record.evaluation.mean, abs=1e-6)
@@ -159,7 +161,7 @@ def test_a_reading_of_test_is_kept_and_not_made_again(
 
 @pytest.mark.parametrize("state", ["complete", "pruned"])
 def test_a_model_that_was_not_kept_is_trained_again_and_said_so(chain: Chain, state: str) -> None:
-    trial = next(t for t in chain.ended_as(state) if t.number not in chain.folder.models())
+    trial = next(t for t in chain.ended_as(state) if t.key not in chain.folder.models())
     chain.said.clear()
     found = evaluate(chain.study, trial.number, **chain.where)
     [said] = chain.said

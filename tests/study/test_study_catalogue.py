@@ -11,6 +11,7 @@ from pipeline.study.seeds import derive_seed
 from pipeline.study.spec import TaskSpec
 from pipeline.tasks.base import Kind
 from pipeline.training.optimizers import Optimizer
+from pipeline.training.weighting.base import Weighting
 
 ENTRIES = [(role, name) for role in CATALOGUE for name in names(role)]
 
@@ -31,7 +32,7 @@ def _fits(role: str, name: str, found: object) -> bool:
             and parameters == ["architecture", "n_members", "n_features", "dtype"]
         )
     if role == "strategy":
-        return callable(getattr(found, "weigh", None)) and callable(getattr(found, "keep", None))
+        return issubclass(found, Weighting) and not inspect.isabstract(found)  # type: ignore[arg-type]
     if role == "optimizer":
         return issubclass(found, Optimizer) and not inspect.isabstract(found)  # type: ignore[arg-type]
     if role == "schedule":

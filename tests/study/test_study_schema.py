@@ -22,6 +22,8 @@ def accepts(rule: dict[str, Any], value: Any, whole: dict[str, Any]) -> bool:
         return False
     if "type" in rule and not _has_type(rule["type"], value):
         return False
+    if "pattern" in rule and not re.search(rule["pattern"], value):
+        return False
     if value not in rule.get("enum", [value]) or value != rule.get("const", value):
         return False
     if isinstance(value, dict):
@@ -72,6 +74,8 @@ def test_the_schema_accepts_the_example(whole: dict[str, Any]) -> None:
         {"model": {"layers": {"choices": [[64], [32, 32]]}}},
         {"train": {"clip": {"low": 0.1, "high": 1.0}, "patience": None}},
         {"weights": {"values": {"a": 1, "b": {"low": 0.1, "high": 1, "log": True}}}},
+        {"model": {"sharing": {"choices": ["mmoe", "my.trunks:Deep"]}, "stitch": 0.5}},
+        {"model": {"sharing": "my_trunks:Deep", "options": {"depth": {"low": 1, "high": 3}}}},
     ],
 )
 def test_the_schema_accepts_ranges_where_they_may_stand(
@@ -90,6 +94,8 @@ def test_the_schema_accepts_ranges_where_they_may_stand(
         {"train": {"lr": {"low": 0.1, "high": 1, "lag": 2}}},
         {"search": {"trials": {"low": 1, "high": 3}}},
         {"model": {"activation": "rely"}},
+        {"model": {"sharing": "mixture"}},
+        {"model": {"sharing": "my-trunks:Deep"}},
         {"tasks": {"a": {"kind": "binary"}}},
     ],
 )

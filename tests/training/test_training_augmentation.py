@@ -100,7 +100,8 @@ def test_mixed_rows_have_the_mixed_loss_of_both_labels(complete: Prepared) -> No
 
     def mean_loss(which: int, target: Tensor) -> Tensor:
         kind = population.kinds[which]
-        return kind.row_loss(outputs[kind.info.name], target, population.smoothing).mean()
+        own = torch.split(outputs, [kind.width for kind in population.kinds], dim=1)[which]
+        return kind.row_loss(own.mT, target, population.smoothing).mean()
 
     for t, target in enumerate(group[:, 0] for group in targets):
         expected = share * mean_loss(t, target) + (1 - share) * mean_loss(t, target[mixing.other])

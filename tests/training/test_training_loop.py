@@ -42,12 +42,12 @@ def assert_equal(ours: Trained, theirs: Trained) -> None:
 
 def test_the_best_epoch_is_given_back_and_evaluated(prepared: Prepared) -> None:
     # A rate that is too high: the valid score goes up and down.
-    one = member(0, lr=0.3, epochs=12, norm="batch", dropout=0.2, schedule="constant")
+    one = member(0, lr=0.1, epochs=30, norm="batch", dropout=0.2, schedule="constant")
     seen = Recorder()
     (trained,) = train([one], prepared, seen)
     scores = [result.score for result in seen.epochs[0]]
     assert trained.state == "complete"
-    assert trained.best_epoch == int(np.argmax(scores)) + 1 < 12
+    assert trained.best_epoch == int(np.argmax(scores)) + 1 < 30
     assert trained.score == pytest.approx(max(scores), abs=1e-9)
 
     part = prepared.parts["valid"]

@@ -55,6 +55,11 @@ def outputs() -> dict[str, Tensor]:
     }
 
 
+def together(given: dict[str, Tensor]) -> Tensor:
+    """The outputs of all tasks as heads give them, (K, W, B)."""
+    return torch.cat([output.mT for output in given.values()], dim=1)
+
+
 def one_by_one(given: dict[str, Tensor], labels: list[Tensor], smoothing: Tensor | None) -> Tensor:
     """The mean over labelled rows, weighted as a class says, task by task and member by member."""
     columns = []
@@ -78,7 +83,7 @@ def test_tasks_computed_at_once_have_the_losses_that_they_have_alone(
 ) -> None:
     labels, given = targets(missing), outputs()
     losses = TaskLosses(KINDS, labels)
-    found, labelled = losses(given, losses.targets, smoothing, None)
+    found, labelled = losses(together(given), losses.targets, smoothing, None)
     expected = one_by_one(given, labels, smoothing)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     if missing:
@@ -107,7 +112,7 @@ def test_alike_tasks_are_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
             return inner(self, out, target, smoothing)
 
         monkeypatch.setattr(kind, "row_loss", watched)
-    losses(given, losses.targets, None, None)
+    losses(together(given), losses.targets, None, None)
     assert sorted(shapes) == [
         ("Binary", 2), ("Multiclass", 1), ("Multiclass", 1), ("Multiclass", 2), ("Regression", 1),
     ]  # fmt: skip
@@ -118,7 +123,7 @@ def test_mixup_mixes_the_losses_of_both_labels() -> None:
     losses = TaskLosses(KINDS, labels)
     share = torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64).reshape(-1, 1, 1)
     other = torch.randperm(N_ROWS, generator=torch.Generator().manual_seed(2))
-    found, _ = losses(given, losses.targets, None, Mixing(share, other))
+    found, _ = losses(together(given), losses.targets, None, Mixing(share, other))
     own = one_by_one(given, labels, None)
     swapped = one_by_one(given, [target[other] for target in labels], None)
     expected = share[:, :, 0] * own + (1 - share[:, :, 0]) * swapped

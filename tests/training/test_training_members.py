@@ -9,7 +9,7 @@ from pipeline.models.build import load_members
 from pipeline.study.spec import TaskSpec, WeightsSpec
 from pipeline.training.members import Member, architecture_of, arrays_of, structure_of
 from pipeline.training.state import FlatState
-from pipeline.training.weighting import Fixed, alone_weights, stack_weights, task_weights
+from pipeline.training.weighting import alone_weights, task_weights
 
 SHAPES = [{}, {"layers": [4]}, {"batch_size": 16}, {"optimizer": "sgd"}, {"norm": "layer"}]
 
@@ -54,7 +54,8 @@ def test_array_sizes_do_not_depend_on_the_order(
 @pytest.mark.parametrize(
     "values",
     [{"lr": 1.0}, {"dropout": 0.5}, {"weights": (0.0, 0.0, 0.0, 4.0)}, {"seed": 9}, {"clip": 1.0},
-     {"mixup": 0.1}, {"label_smoothing": 0.1}, {"patience": 3}, {"warmup_epochs": 1.0}],
+     {"mixup": 0.1}, {"label_smoothing": 0.1}, {"patience": 3}, {"warmup_epochs": 1.0},
+     {"temperature": 3.0}, {"mu": 0.1}],
 )  # fmt: skip
 def test_settings_of_a_member_do_not_change_its_structure(values: dict[str, object]) -> None:
     assert structure_of(member(0)) == structure_of(member(1, **values))
@@ -64,7 +65,7 @@ def test_settings_of_a_member_do_not_change_its_structure(values: dict[str, obje
     "values",
     [{"layers": [3]}, {"head_layers": [3]}, {"activation": "tanh"}, {"norm": "batch"},
      {"embedding": 5}, {"optimizer": "sgd"}, {"schedule": "constant"}, {"epochs": 5},
-     {"batch_size": 8}, {"stream": 8}],
+     {"batch_size": 8}, {"stream": 8}, {"strategy": "dwa"}],
 )  # fmt: skip
 def test_what_shapes_the_arrays_is_structure(values: dict[str, object]) -> None:
     assert structure_of(member(0)) != structure_of(member(0, **values))
@@ -102,11 +103,14 @@ def test_tasks_without_weights_count_alike_and_parts_of_one_like_it() -> None:
     assert scaled == pytest.approx((0.5, 1.25, 1.25))
 
 
-def test_alone_is_one_weight_and_fixed_weights_stay() -> None:
+def test_only_a_strategy_that_reads_values_weighs_by_them() -> None:
+    tasks = [_named("a"), _named("b")]
+    assert task_weights(WeightsSpec(strategy="dwa", values={"a": 1.0, "b": 3.0}), tasks) == (1, 1)
+    assert task_weights(WeightsSpec(values={"a": 1.0, "b": 3.0}), tasks) == (0.5, 1.5)
+
+
+def test_alone_is_one_weight() -> None:
     assert alone_weights(3, 1) == (0.0, 1.0, 0.0)
-    weighting = Fixed(stack_weights([(1.0, 2.0), (3.0, 4.0)], torch.float64))
-    weighting.keep(torch.tensor([1]))
-    assert weighting.weigh(torch.zeros(1, 2)).tolist() == [[3.0, 4.0]]
 
 
 # --- the flat state ------------------------------------------------------------------------------

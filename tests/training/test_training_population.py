@@ -8,7 +8,7 @@ import pytest
 import torch
 from stock_torch import stock_loss
 from torch import Tensor
-from training_data import SPECS, make_prepared, member, only
+from training_data import SPECS, make_prepared, member, only, with_train
 
 from pipeline.data.prepared import Part, Prepared
 from pipeline.errors import TrainingError
@@ -100,11 +100,6 @@ def test_a_task_of_weight_0_leaves_its_head_and_its_state_untouched(prepared: Pr
         for state in (adam.mean, adam.square):  # type: ignore[attr-defined]
             assert bool(heads_of(population, 0, state)[task].any()) is moved
             assert bool(heads_of(population, 1, state)[task].any())
-
-
-def with_train(prepared: Prepared, **changes: object) -> Prepared:
-    parts = {**prepared.parts, "train": replace(prepared.parts["train"], **changes)}
-    return replace(prepared, parts=parts)
 
 
 def test_a_batch_without_labels_of_a_task_leaves_that_head_untouched(complete: Prepared) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.data.encoding import CategoricalColumn, Encoder, NumericColumn
 from pipeline.data.prepared import Part, Prepared, PrepareReport
 from pipeline.study import catalogue
-from pipeline.study.spec import AugmentSpec, ModelSpec, TaskSpec, TrainSpec
+from pipeline.study.spec import AugmentSpec, ModelSpec, TaskSpec, TrainSpec, WeightsSpec
 from pipeline.training.members import Member
 
 SPECS = {
@@ -100,17 +100,25 @@ def only(prepared: Prepared, *names: str) -> Prepared:
     return replace(prepared, tasks=tuple(t for t in prepared.tasks if t.name in names))
 
 
+def with_train(prepared: Prepared, **changes: object) -> Prepared:
+    """Returns the data with train rows of which some fields are others."""
+    parts = {**prepared.parts, "train": replace(prepared.parts["train"], **changes)}
+    return replace(prepared, parts=parts)
+
+
 def member(number: int = 0, **values: Any) -> Member:
     """Makes a member; values go to the section that has them.
 
     Args:
         number: Of the member; its seed is `100 + number` where none is given.
         values: `weights`, `seed`, `stream`, `noise`, `drop`, `mixup`, or keys of the sections
-            model and train.
+            model, train and weights.
     """
     augment = {key: values.pop(key) for key in ("noise", "drop", "mixup") if key in values}
     model = {key: values.pop(key) for key in list(values) if key in ModelSpec.__dataclass_fields__}
     train = {key: values.pop(key) for key in list(values) if key in TrainSpec.__dataclass_fields__}
+    keys = ("strategy", "temperature", "mu", "own_lr")
+    weighting = {key: values.pop(key) for key in keys if key in values}
     defaults = {"layers": [12, 8], "embedding": 3}
     short = {"epochs": 4, "batch_size": 32, "patience": None, "lr": 1e-2}
     made = Member(
@@ -121,6 +129,7 @@ def member(number: int = 0, **values: Any) -> Member:
         train=TrainSpec(**{**short, **train, "augment": AugmentSpec(**augment)}),
         tasks=SPECS,
         weights=tuple(values.pop("weights", (1.0, 1.0, 1.0, 1.0))),
+        weighting=WeightsSpec(**weighting),
     )
     assert not values, f"no section has {list(values)}"
     return made

@@ -1,0 +1,157 @@
+"""How texts become inputs. Shipped inside served models: numpy, scipy and pandas only."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.data.values import as_text
+from pipeline.errors import DataError
+from pipeline.study.catalogue import load
+from pipeline.text.ragged import Ragged
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and of how much."""
+
+SEPARATOR = "\n\n"  # between the columns of a document, as between paragraphs
+
+
+@dataclass(frozen=True)
+class TextInputs:
+    """What the model reads of N documents.
+
+    Attributes:
+        vectors: (N, D) float32, columns of the numeric inputs.
+        rows: Name to N rows of different lengths, such as the `terms` of a linear path.
+    """
+
+    vectors: NDArray[np.float32]
+    rows: Mapping[str, Ragged] = field(default_factory=dict)
+
+
+class TextPart(Protocol):
+    """A fitted encoder: a method of the catalogue's role `encoder`."""
+
+    name: str
+
+    @property
+    def width(self) -> int:
+        """D, the width of its vectors; 0 where it has rows only."""
+
+    @property
+    def vocabulary(self) -> Mapping[str, int]:
+        """Columns, or words, that each kind of its rows may name."""
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
+        """Turns documents into inputs."""
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Returns its settings as plain JSON values: all but its arrays."""
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Returns its arrays by name."""
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Documents in, vectors and rows out; the vectors of its parts stand side by side.
+
+    Attributes:
+        columns: Text columns of all sources. The document of a row is what stands in those that
+            it has, in this order.
+        parts: The encoders.
+        digest: Of all that was fitted.
+    """
+
+    columns: tuple[str, ...]
+    parts: tuple[TextPart, ...]
+    digest: str
+
+    @property
+    def width(self) -> int:
+        """D, the width of the vectors."""
+        return sum(part.width for part in self.parts)
+
+    @property
+    def vocabulary(self) -> Mapping[str, int]:
+        """Columns, or words, that each kind of row may name."""
+        return {name: size for part in self.parts for name, size in part.vocabulary.items()}
+
+    def encode(self, frame: pd.DataFrame, progress: Progress | None = None) -> TextInputs:
+        """Turns the documents of a table into inputs.
+
+        Raises:
+            DataError: The table has none of the text columns, or a text is no text.
+        """
+        texts = documents(frame, self.columns)
+        found = [part.encode(texts, progress) for part in self.parts]
+        return TextInputs(
+            np.concatenate([one.vectors for one in found], axis=1),
+            {name: rows for one in found for name, rows in one.rows.items()},
+        )
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Returns plain JSON values: all but the arrays."""
+        return {
+            "columns": list(self.columns),
+            "parts": [{"name": part.name, **part.to_json()} for part in self.parts],
+            "digest": self.digest,
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Returns the arrays that `from_json` takes."""
+        return {
+            f"{part.name}.{name}": array
+            for part in self.parts
+            for name, array in part.arrays().items()
+        }
+
+    @classmethod
+    def from_json(
+        cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+    ) -> "TextEncoder":
+        """Rebuilds the encoder that `to_json` and `arrays` described."""
+        parts = []
+        for settings in values["parts"]:
+            name = settings["name"]
+            own = {key.removeprefix(f"{name}."): array for key, array in arrays.items()
+                   if key.startswith(f"{name}.")}  # fmt: skip
+            rest = {key: value for key, value in settings.items() if key != "name"}
+            parts.append(cast(TextPart, load("encoder", name).from_json(rest, own)))
+        return cls(tuple(values["columns"]), tuple(parts), values["digest"])
+
+
+def documents(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Returns the document of each row: what stands in its text columns, empty where nothing does.
+
+    Raises:
+        DataError: The table has none of the columns, or a value is bytes.
+    """
+    present = [column for column in columns if column in frame.columns]
+    if not present:
+        wanted = ", ".join(f"`{column}`" for column in columns)
+        raise DataError(f"The table lacks the text column {wanted}.")
+    texts = [_column_texts(frame[column]) for column in present]
+    if len(texts) == 1:
+        return [text or "" for text in texts[0]]
+    return [SEPARATOR.join(text for text in row if text) for row in zip(*texts, strict=True)]
+
+
+def refuse_bytes(values: "pd.Series[Any]") -> None:
+    """Raises a `DataError` that names the first row of a column that holds bytes, not text."""
+    if values.dtype == object:
+        for row, value in enumerate(values):
+            if isinstance(value, bytes):
+                raise DataError(
+                    f"Column `{values.name}` must hold texts. Found bytes in row {row + 1}: "
+                    f"{value[:40]!r}. Decode them first, such as by `.str.decode('utf-8')`."
+                )
+
+
+def _column_texts(values: "pd.Series[Any]") -> Sequence[str | None]:
+    refuse_bytes(values)
+    found: Sequence[str | None] = as_text(values).tolist()
+    return found

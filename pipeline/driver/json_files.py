@@ -1,0 +1,66 @@
+"""JSON on disk: files that are written whole or not at all, and files of lines."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def read_json(path: Path) -> Any:
+    """Returns the values of a JSON file; None where there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(values, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+class JsonLines:
+    """A file of one value a line, with one writer and any number of readers.
+
+    A line that a killed writer left by half counts for nothing, and is overwritten.
+
+    Args:
+        path: The file; made with the first value.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._n_bytes = 0  # of the whole lines that were read
+
+    def fresh(self) -> list[Any]:
+        """Returns the values that were added since the last call."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._n_bytes)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        self._n_bytes += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def append(self, values: Iterable[Any]) -> None:
+        """Adds values after those that `fresh` has returned; they are on disk when this returns."""
+        lines = "".join(json.dumps(value, separators=(",", ":")) + "\n" for value in values)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch()
+        with self._path.open("r+b") as file:
+            file.truncate(self._n_bytes)
+            file.seek(self._n_bytes)
+            file.write(lines.encode())
+            file.flush()
+            os.fsync(file.fileno())

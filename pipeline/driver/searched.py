@@ -1,0 +1,162 @@
+"""One row while it is searched: asks trials, keeps how they ended, tells it.
+
+What a kill can interrupt is ordered so that nothing is lost or doubled: trials are noted before
+the first of them is asked; their models and outcomes are on disk before the journal is told.
+Whatever was not reached runs again on resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.data.prepared import Prepared
+from pipeline.driver.journal import TrialJournal
+from pipeline.driver.keeping import BestModels
+from pipeline.driver.pruners import Curves
+from pipeline.driver.records import Cohort, StudyFolder, TrialRecord
+from pipeline.driver.rows import RowPlan
+from pipeline.driver.runs import TrialRuns
+from pipeline.study.loading import Study
+from pipeline.study.spec import Params
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.members import Member, Trained
+
+
+@dataclass(frozen=True)
+class AskedCohort:
+    """A cohort that was asked and may train.
+
+    Attributes:
+        cohort: Its numbers.
+        params: Values of each trial.
+        members: One a trial, in number order.
+    """
+
+    cohort: Cohort
+    params: dict[int, Params]
+    members: list[Member]
+
+
+class SearchedRow:
+    """A row's Optuna study, files, runs and best models.
+
+    Args:
+        study: The study.
+        prepared: Its data.
+        folder: The row's files.
+        tracker: Records the row's runs.
+        row: What is searched.
+        keep: Best trials whose models are kept.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        prepared: Prepared,
+        folder: StudyFolder,
+        tracker: Tracker,
+        row: RowPlan,
+        keep: int,
+    ) -> None:
+        self.row = row
+        self.folder = folder
+        self.runs = TrialRuns(study, prepared, folder, tracker, row)
+        self.models = BestModels(folder, prepared, keep, study.spec.search.finalists)
+        self._study = study
+        self._prepared = prepared
+        self._journal: TrialJournal | None = None
+
+    @property
+    def journal(self) -> TrialJournal:
+        """The row's Optuna study, opened when it is first needed."""
+        if self._journal is None:
+            spec = self._study.spec
+            name = spec.name if self.row.is_tuned else f"{spec.name}/{self.row.name}"
+            self.folder.journal.parent.mkdir(parents=True, exist_ok=True)
+            self._journal = TrialJournal(
+                self.folder.journal, name, spec.seed, spec.search.sampler, self.row.ranges
+            )
+        return self._journal
+
+    def next_cohort(self, n_trials: int) -> Cohort | None:
+        """Returns the cohort that a killed driver left open, or a new one; None when done.
+
+        Args:
+            n_trials: Finished trials at the end.
+        """
+        asked = {trial.number: trial for trial in self.journal.asked()}
+        n_finished = sum(trial.finished for trial in asked.values())
+        begun = self.folder.cohorts()
+        for cohort in begun:
+            told = all(n in asked and asked[n].finished for n in cohort.numbers)
+            if not told and (n_finished < n_trials or self.folder.outcome(cohort) is not None):
+                return cohort
+        start = begun[-1].stop if begun else 0
+        if start >= n_trials or n_finished >= n_trials:
+            return None
+        size = self._study.spec.search.cohort
+        return Cohort(start, min(n_trials, (start // size + 1) * size))
+
+    def ask(self, cohort: Cohort) -> AskedCohort:
+        """Notes a cohort, and asks for its trials in number order."""
+        self.folder.begin(cohort)
+        params = self.ask_trials(cohort.numbers)
+        return AskedCohort(cohort, params, self.members(params))
+
+    def ask_trials(self, numbers: Iterable[int]) -> dict[int, Params]:
+        """Asks for trials that were noted, or adopts those that an earlier driver asked."""
+        params = {}
+        with self.journal.together():
+            for number in numbers:
+                first = self.row.centre(self._study) if number == 0 else None
+                params[number] = self.journal.ask(number, first).params
+        return params
+
+    def members(self, params: Mapping[int, Params]) -> list[Member]:
+        """Returns the members that train trials, given each one's values by number."""
+        return [
+            self.row.member(self._study, self._prepared, number, found)
+            for number, found in params.items()
+        ]
+
+    def told(self) -> Curves:
+        """Returns the curves of the trials of earlier cohorts."""
+        return {trial.number: trial.curve for trial in self.folder.trials()}
+
+    def start_runs(self, asked: AskedCohort) -> None:
+        """Opens the runs of a cohort."""
+        self.runs.start(asked.members, asked.params)
+
+    def keep(self, asked: AskedCohort, trained: Sequence[Trained]) -> list[TrialRecord]:
+        """Keeps how a cohort ended: models, then the outcome; its runs end."""
+        return self._keep(
+            asked.members, trained, asked.params,
+            lambda records: self.folder.save_outcome(asked.cohort, records),
+        )  # fmt: skip
+
+    def keep_each(
+        self, members: Sequence[Member], trained: Sequence[Trained], params: Mapping[int, Params]
+    ) -> list[TrialRecord]:
+        """Keeps how trials ended that end one by one."""
+        return self._keep(members, trained, params, self.folder.append_outcomes)
+
+    def _keep(
+        self,
+        members: Sequence[Member],
+        trained: Sequence[Trained],
+        params: Mapping[int, Params],
+        save: Callable[[list[TrialRecord]], None],
+    ) -> list[TrialRecord]:
+        records = self.runs.records(members, trained, params)
+        self.models.keep(members, trained, records)
+        save(records)
+        self.models.drop()
+        self.runs.end(records)
+        return records
+
+    def tell(self, trials: Sequence[TrialRecord]) -> None:
+        """Tells the row's Optuna study how trials ended."""
+        with self.journal.together():
+            for trial in trials:
+                self.journal.tell(trial.number, trial.state, trial.score, trial.best_epoch)

@@ -1,0 +1,118 @@
+"""A trunk of the user's that is a plain torch module: one member after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from pipeline.models.layers import MemberLayer
+from pipeline.models.sharing import Sharing
+
+if TYPE_CHECKING:
+    from pipeline.models.build import Architecture
+    from pipeline.models.trunk import Rates
+
+_STATISTICS = "running_"
+
+
+class Stock(Sharing, MemberLayer):
+    """Runs a module of (B, F) to (B, width) for each member, with that member's parameters.
+
+    An array of K members costs K runs, so `arrays_of` makes arrays of one. Whatever the module
+    draws (its own `Dropout`) comes from torch's generator, seeded at each step from the common
+    noise, so that a member sees the same luck in every array. Buffers named `running_...` belong
+    to a member; others are constants, made alike in every process.
+    """
+
+    module: ClassVar[type[nn.Module]]
+    """What to run; made as `module(n_features, **options)`."""
+
+    one_read = True
+
+    def __init__(
+        self, architecture: Architecture, n_members: int, n_features: int, dtype: torch.dtype
+    ) -> None:
+        super().__init__(architecture, n_members, n_features, dtype)
+        self._arguments = (n_features, dict(architecture.options), dtype)
+        with _seeded(0):
+            self.trunk = self._fresh()
+            self.width = _width(self.trunk, n_features, dtype)
+        stacked: dict[int, nn.Parameter] = {}  # a parameter used twice stays one
+        for part in self.trunk.modules():
+            for name, own in part._parameters.items():
+                if own is not None:
+                    shape = (n_members, *own.shape)
+                    made = nn.Parameter(torch.empty(shape, dtype=own.dtype))
+                    part._parameters[name] = stacked.setdefault(id(own), made)
+            for name, buffer in part._buffers.items():
+                if buffer is not None and name.startswith(_STATISTICS):
+                    part._buffers[name] = buffer.expand(n_members, *buffer.shape).clone()
+
+    def _fresh(self) -> nn.Module:
+        n_features, options, dtype = self._arguments
+        return self.module(n_features, **options).to(dtype)
+
+    def initialise(self, member: int, generator: torch.Generator) -> None:
+        """Makes the module anew from a seed of the member's own and copies what it drew."""
+        seed = int(torch.randint(2**62, (), generator=generator))
+        with _seeded(seed), torch.no_grad():
+            fresh = dict(_own_tensors(self._fresh()))
+            for name, stacked in _own_tensors(self.trunk):
+                stacked[member] = fresh[name]
+
+    def forward(self, features: Tensor, rates: Rates | None) -> list[Tensor]:
+        """Maps (K, B, F) to what each head reads: one tensor for all, as a list of one."""
+        seed = 0
+        if rates is not None:
+            high, low = (rates.noise.uniform("stock", (2,)).double() * 2**24).long().tolist()
+            seed = high * 2**24 + low
+        # A stock BatchNorm refuses a training batch of one row; ours takes its running values.
+        self.trunk.train(self.training and features.shape[1] > 1)
+        own = list(_own_tensors(self.trunk))
+        given = []
+        for member, x in enumerate(features):
+            tensors = {name: stacked[member] for name, stacked in own}
+            with _seeded(seed):
+                given.append(functional_call(self.trunk, tensors, (x,)))
+        return [torch.stack(given)]
+
+
+@cache
+def as_sharing(found: type[nn.Module]) -> type[Sharing]:
+    """Returns a sharing for what a study names: itself where it is one, else `Stock` of it."""
+    if issubclass(found, Sharing):
+        return found
+    return type(f"Stock{found.__name__}", (Stock,), {"module": found})
+
+
+def _own_tensors(trunk: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from trunk.named_parameters()
+    for name, buffer in trunk.named_buffers():
+        if name.rpartition(".")[2].startswith(_STATISTICS):
+            yield name, buffer
+
+
+def _width(trunk: nn.Module, n_features: int, dtype: torch.dtype) -> int:
+    """Asks two rows what the module gives."""
+    trunk.eval()
+    with torch.no_grad():
+        read: Any = trunk(torch.zeros(2, n_features, dtype=dtype))
+    trunk.train()
+    if not isinstance(read, Tensor) or read.dim() != 2 or len(read) != 2:
+        found = tuple(read.shape) if isinstance(read, Tensor) else type(read).__name__
+        raise ValueError(f"it must map (2, {n_features}) to (2, width), but gave {found}")
+    return int(read.shape[1])
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seeds torch's generator for a moment."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

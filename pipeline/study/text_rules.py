@@ -1,0 +1,70 @@
+"""Rules about texts: their columns, and the encoders that read them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipeline.errors import Fault, near_miss
+from pipeline.study.catalogue import CATALOGUE, names
+from pipeline.study.spec import StudySpec
+
+
+def text_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
+    """Yields what is wrong with text columns and encoders; arguments as for `rule_faults`."""
+    roles = _roles(spec)
+    for name, source in spec.sources.items():
+        key = f"sources.{name}.text"
+        if source.text is not None and not source.text_columns:
+            yield Fault(key, "must name a column", "an empty list")
+        for column in source.text_columns:
+            if source.text_columns.count(column) > 1:
+                yield Fault(key, "must not list a column twice", column)
+            listed = [role for role in ("drop", "numeric", "categorical", "boolean")
+                      if column in getattr(source, role)]  # fmt: skip
+            for role in listed:
+                yield Fault(key, f"must not be listed under `{role}` too", column,
+                            "Leave it in one place.")  # fmt: skip
+            if column in roles:
+                hint = "A model would read its own answer. Name another column, or rename one."
+                yield Fault(key, f"must not be the {roles[column]} too", column, hint)
+    yield from _encoder_faults(spec, tree)
+
+
+def _roles(spec: StudySpec) -> dict[str, str]:
+    """Returns the columns of any source that no text may be, with what they are.
+
+    Of any: rows of several sources are answered from one table with the columns of all.
+    """
+    roles: dict[str, str] = {}
+    for name, source in spec.sources.items():
+        split = spec.split_of(name)
+        for role, column in (("id", source.id), ("split column", split.column),
+                             ("group", split.group), ("time", split.time)):  # fmt: skip
+            roles |= {} if column is None else {column: role}
+    for task_name, task in spec.tasks.items():
+        for column in [task.target] if isinstance(task.target, str) else task.target:
+            roles[column] = f"target of task `{task_name}`"
+    return roles
+
+
+def _encoder_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
+    given = tree.get("model", {}).get("encoder", {})
+    encoder = spec.model.encoder
+    if given and not any(source.text is not None for source in spec.sources.values()):
+        yield Fault("model.encoder", "is not read: no source has `text`", str(dict(given)),
+                    "Name the column of texts: `sources.NAME.text`.")  # fmt: skip
+        return
+    if not encoder.kinds:
+        yield Fault("model.encoder.kind", "must name an encoder", "an empty list")
+    for kind in encoder.kinds:
+        if kind not in names("encoder"):
+            yield Fault("model.encoder.kind", "is unknown", kind, near_miss(kind, names("encoder")))
+        elif encoder.kinds.count(kind) > 1:
+            yield Fault("model.encoder.kind", "must not name an encoder twice", kind)
+    read = {option for kind in encoder.kinds if kind in names("encoder")
+            for option in CATALOGUE["encoder"][kind].options}  # fmt: skip
+    for option in sorted(set(given) - {"kind"} - read):
+        rule = f"is not read by `{'`, `'.join(encoder.kinds)}`"
+        yield Fault(f"model.encoder.{option}", rule, str(given[option]), "Leave it out.")
+    if "pretrained" in encoder.kinds and encoder.path is None:
+        yield Fault("model.encoder.path", "must name the model that `pretrained` loads",
+                    hint="A folder, or a name of the Hugging Face hub.")  # fmt: skip

@@ -1,0 +1,63 @@
+"""Rows of different lengths as three flat arrays, as in a sparse matrix of compressed rows."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """N rows of items.
+
+    Attributes:
+        starts: (N + 1,) int64: row i has the items from `starts[i]` up to `starts[i + 1]`.
+        items: (n,) int32: columns of a sparse matrix, or words of a vocabulary.
+        values: (n,) float32 beside them; None where each counts 1.
+    """
+
+    starts: NDArray[np.int64]
+    items: NDArray[np.int32]
+    values: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(N,) items of each row."""
+        return np.diff(self.starts)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Returns the flat arrays by name."""
+        values = {} if self.values is None else {"values": self.values}
+        return {"starts": self.starts, "items": self.items, **values}
+
+    def take(self, rows: NDArray[Any]) -> "Ragged":
+        """Returns the rows at these positions, in this order."""
+        lengths = self.lengths[rows]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.arange(starts[-1]) + np.repeat(self.starts[:-1][rows] - starts[:-1], lengths)
+        values = None if self.values is None else self.values[places]
+        return Ragged(starts, self.items[places], values)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
+        """Puts rows below each other."""
+        if not parts:
+            return cls(np.zeros(1, np.int64), np.zeros(0, np.int32), None)
+        ends = np.cumsum([0, *(len(part.items) for part in parts)])
+        starts = [part.starts[:-1] + end for part, end in zip(parts, ends[:-1], strict=True)]
+        values = [part.values for part in parts if part.values is not None]
+        return cls(
+            np.concatenate([*starts, ends[-1:]]).astype(np.int64),
+            np.concatenate([part.items for part in parts]),
+            np.concatenate(values) if values else None,
+        )
+
+
+def from_lengths(lengths: Iterable[int] | NDArray[Any]) -> NDArray[np.int64]:
+    """Returns the starts of rows of these lengths."""
+    return np.concatenate([[0], np.cumsum(np.asarray(lengths, dtype=np.int64))]).astype(np.int64)
