@@ -115,14 +115,18 @@ Little depends on it; 3 and 4 are the choices of Li et al. (2018)."""
 class Halving(Pruner):
     """Successive halving in one bracket, asynchronous in the free order (ASHA, Li et al., 2020).
 
-    At epochs 1, 3, 9, ... a member goes on if its best score is in the best third of all trials
-    that reached the rung so far, itself among them. Nobody waits for a rung to fill: where fewer
-    than three have reached it, all go on.
+    The first rung is at a ninth of the epochs, r, the next at 3 r: at each a member goes on if its
+    best score is in the best third of all trials that reached the rung so far, itself among them.
+    Nobody waits for a rung to fill: where fewer than three have reached it, all go on. Earlier
+    rungs would be cheaper and would mislead: see studies/LOG.md.
     """
 
+    spared = FACTOR**2
+
     def rungs(self) -> frozenset[int]:
-        """Returns the powers of the factor below the last epoch."""
-        return powers_below(self.n_epochs)
+        """Returns the first rung times the powers of the factor, below the last epoch."""
+        first = -(-self.n_epochs // self.spared)
+        return frozenset(first * power for power in powers_below(-(-self.n_epochs // first)))
 
     def decide(self, rung: Rung) -> dict[int, Stop]:
         """Stops members outside the best third."""

@@ -12,7 +12,7 @@ from pipeline.driver.records import EpochRecord, TrialRecord
 from pipeline.driver.resume import flat_settings
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.serving.predictor import Predictor
-from pipeline.study.catalogue import entry, load
+from pipeline.study.catalogue import entry, load, read_params
 from pipeline.study.loading import Study
 from pipeline.study.seeds import derive_seed
 from pipeline.study.spec import Params, WeightsSpec
@@ -86,7 +86,7 @@ def start_of(
     return TrialStart(
         number=member.number,
         name=name,
-        params={**resolved, **params, **weight_params(member, prepared)},
+        params={**resolved, **read_params(params), **weight_params(member, prepared)},
         seed=member.seed,
         row=row,
     )

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pipeline.driver.choice import Choice
 from pipeline.driver.records import TrialRecord, best_trials
+from pipeline.study.catalogue import read_params
 
 
 def trials_frame(trials: Sequence[TrialRecord]) -> pd.DataFrame:
@@ -49,11 +50,12 @@ def trials_table(trials: Sequence[TrialRecord], most: int = 20) -> Table:
         table.add_column(name, justify="right", overflow="fold")
     for trial in shown:
         scores = trial.evaluation.scores if trial.evaluation else {}
+        read = read_params(trial.params)
         table.add_row(
             f"#{trial.number}",
             _number(trial.score),
             *(_number(scores.get(task)) for task in tasks),
-            *(_value(trial.params[name]) for name in params),
+            *(_value(read[name]) if name in read else "" for name in params),
         )
     return table
 
@@ -70,7 +72,7 @@ def trial_table(trial: TrialRecord, name: str = "") -> Table:
         "parameters": f"{trial.n_parameters:,}",
         "seconds": f"{trial.seconds:.1f}",
         "MLflow run": trial.run_id,
-        **{name: _value(value) for name, value in trial.params.items()},
+        **{name: _value(value) for name, value in read_params(trial.params).items()},
         **{f"weight of {task}": f"{weight:.4g}" for task, weight in trial.weights.items()},
     }
     if trial.evaluation is not None:

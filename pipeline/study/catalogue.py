@@ -232,6 +232,30 @@ def names(role: str) -> tuple[str, ...]:
     return tuple(CATALOGUE[role])
 
 
+_CHOOSERS = {"model": "sharing", "weights": "strategy", "train": "optimizer"}
+"""Section to the key, and role, whose name decides which others are read."""
+
+
+def read_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of a trial without those that its own methods do not read.
+
+    Where a strategy, say, is searched beside the weights that only one of them reads, a trial of
+    another has values of these weights that mean nothing.
+
+    Args:
+        params: Values by dotted path.
+    """
+    unread = set()
+    for section, role in _CHOOSERS.items():
+        chosen = params.get(f"{section}.{role}")
+        if chosen is not None:
+            every = {option for found in CATALOGUE[role].values() for option in found.options}
+            unread |= {f"{section}.{option}" for option in every - {*entry(role, chosen).options}}
+    return {
+        path: value for path, value in params.items() if ".".join(path.split(".")[:2]) not in unread
+    }
+
+
 def entry(role: str, name: str) -> Entry:
     """Returns the entry of a name; of `module:Name`, one of the user's own code.
 

@@ -54,6 +54,15 @@ def test_one_trial_is_shown_with_everything() -> None:
     assert "why" not in facts
 
 
+def test_what_a_trial_does_not_read_is_not_shown() -> None:
+    values = {"weights.strategy": "equal", "weights.values.left": 7.25}
+    fixed = {**values, "weights.strategy": "fixed"}
+    text = shown(tables.trials_table([trial(1, params=fixed), trial(2, score=0.4, params=values)]))
+    assert "7.25" in row_of(text, "#1")
+    assert "7.25" not in row_of(text, "#2")
+    assert "7.25" not in shown(tables.trial_table(trial(2, params=values)))
+
+
 def test_a_traceback_is_shown_as_it_is() -> None:
     text = shown(tables.trial_table(TRIALS[4]))
     assert "[/tmp/x.py] broke" in text  # no markup

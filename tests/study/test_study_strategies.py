@@ -1,6 +1,8 @@
 """Strategies in a study file: searched ones, their options, and those that need an extra."""
 
+import re
 from importlib.util import find_spec
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -8,7 +10,7 @@ from study_texts import small
 
 from pipeline.errors import StudyError
 from pipeline.study import catalogue
-from pipeline.study.catalogue import CATALOGUE
+from pipeline.study.catalogue import CATALOGUE, read_params
 from pipeline.study.loading import parse_study
 
 WITHOUT = {
@@ -59,6 +61,33 @@ def test_ratios_are_searched_where_fixed_is_one_of_the_strategies() -> None:
     drawn = study.at({path: found.sample(random) for path, found in study.ranges.items()})
     assert 0.5 <= drawn.weights.values["b"] <= 2.0
     assert 0.1 <= drawn.weights.temperature <= 100
+
+
+def test_the_guide_to_studies_names_every_strategy_with_what_it_reads() -> None:
+    text = (Path(__file__).parents[2] / "studies" / "README.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    told = {row[0].strip("| `"): row for row in rows}
+    for name, entry in CATALOGUE["strategy"].items():
+        family, _, method = name.partition(":")
+        row = told[f"{family}:NAME" if method else name]
+        assert method in row[1]
+        assert set(re.findall(r"`(\w+)`", row[2])) == {*entry.options}
+
+
+def test_values_that_a_trial_does_not_read_are_left_out() -> None:
+    values = {
+        "weights.values.b": 3.0, "weights.temperature": 2.0, "weights.mu": 0.5, "train.lr": 0.1,
+        "train.momentum": 0.9, "tasks.b.delta": 1.0,
+    }  # fmt: skip
+    assert read_params(values) == values  # nothing is known to be unread
+    dwa = {"weights.strategy": "dwa", "train.optimizer": "adam", **values}
+    assert [path for path in dwa if path not in read_params(dwa)] == [
+        "weights.values.b", "weights.mu", "train.momentum",
+    ]  # fmt: skip
+    fixed = {**dwa, "weights.strategy": "fixed", "train.optimizer": "sgd"}
+    assert [path for path in fixed if path not in read_params(fixed)] == [
+        "weights.temperature", "weights.mu",
+    ]  # fmt: skip
 
 
 def test_no_ratio_is_searched_for_strategies_that_read_none() -> None:

@@ -68,12 +68,13 @@ class Balance(Weighting):
         """Returns the weights of each member's gradients."""
         assert step.gramian is not None  # this strategy asks for it
         seed = self.streams.integer("weights")
-        weights = torch.zeros_like(step.losses)
-        for own, gramian, active in zip(weights, step.gramian.double(), step.active, strict=True):
+        gramians, actives = step.gramian.double().cpu(), step.active.cpu()
+        weights = torch.zeros(actives.shape, dtype=torch.float64)
+        for own, gramian, active in zip(weights, gramians, actives, strict=True):
             tasks = active.nonzero().squeeze(1)
             if len(tasks):
-                own[tasks] = balance(self._name, gramian[tasks][:, tasks], seed).to(own)
-        return weights
+                own[tasks] = balance(self._name, gramian[tasks][:, tasks], seed)
+        return weights.to(step.losses)
 
 
 def balance(name: str, gramian: Tensor, seed: int) -> Tensor:
