@@ -9,24 +9,23 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from pipeline.study.fields import STRICT
+from pipeline.study.fields import Count as Count
+from pipeline.study.fields import Name as Name
+from pipeline.study.fields import NonNegative as NonNegative
+from pipeline.study.fields import Options as Options
+from pipeline.study.fields import Positive as Positive
+from pipeline.study.fields import Share as Share
+from pipeline.study.fields import StudyName as StudyName
 from pipeline.study.searchable import SEARCHABLE
-
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
-StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Label = bool | int | float | str
-Options = dict[str, Annotated[Any, SEARCHABLE]]
+from pipeline.study.task_spec import BudgetSpec as BudgetSpec
+from pipeline.study.task_spec import TaskSpec as TaskSpec
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class SplitSpec:
     """How rows become train, valid and test.
 
@@ -53,7 +52,7 @@ class SplitSpec:
     duplicates: Literal["keep", "drop"] = "keep"
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class SourceSpec:
     """One table of rows.
 
@@ -94,83 +93,7 @@ class SourceSpec:
         return (self.text,) if isinstance(self.text, str) else tuple(self.text)
 
 
-@dataclass(frozen=True, config=_STRICT)
-class BudgetSpec:
-    """How much of a document an extractive summary takes; one of the keys.
-
-    Attributes:
-        sentences: Sentences, or clauses with `unit: clause`.
-        words: Most words; for Chinese, characters.
-        share: Most of the document's words, as a share of them.
-        reference: About as many words as the reference has, to compare at equal length; a served
-            model, which has no reference, takes the mean share that references have on train.
-    """
-
-    sentences: Count | None = None
-    words: Count | None = None
-    share: Annotated[float, Field(gt=0, le=1)] | None = None
-    reference: bool = False
-
-
-@dataclass(frozen=True, config=_STRICT)
-class TaskSpec:
-    """One target to learn.
-
-    Attributes:
-        kind: What the target is; a catalogue name, or `module:Name` of your own code.
-        target: Column of the labels; several 0/1 columns for `multilabel`.
-        source: The task's source; implied where the study has one.
-        metric: Primary metric; the kind's first where it is not given. It may be `module:Name`
-            of your own code.
-        per: Column of which each value makes a task of its own.
-        positive: The label of a binary task that counts as 1; the rarer one where not given.
-        separator: What stands between the labels of a one-column multilabel target.
-        threshold: Probability from which a label is given, or `tuned` to choose it on valid: one
-            for all labels where the metric is micro_f1, else one a label.
-        class_weights: Weight of each label in the loss: `balanced`, or label to weight.
-        loss: Loss of a regression.
-        delta: Where the Huber loss turns linear, in standard deviations of the target.
-        text: Column of the documents to summarise. `target` is then the column of their
-            references: a text, or a list of texts of which the nearest counts.
-        title: Column of the documents' titles, where they are known when predicting.
-        mode: Of `summarisation`: `extractive`, the default, chooses sentences of the document;
-            `abstractive` writes words, and is the kind `abstractive` by another name.
-        unit: What is chosen: `sentence` by default, or `clause` (parts between commas), which
-            suits titles.
-        budget: How much is chosen; by default the mean share that references have on train.
-        vocabulary: Words that can be written without copying them; 6000.
-        read: Words of a document that are read; 120.
-        write: Most words that are written; 24.
-        width: Of the decoder's states; 96.
-        beam: Texts kept while writing; 3. With 1 the likeliest word is taken each time.
-        options: What a kind of your own reads, by names of its own choice.
-    """
-
-    kind: str
-    target: str | list[str]
-    source: str | None = None
-    metric: str | None = None
-    per: str | None = None
-    positive: Label | None = None
-    separator: str | None = None
-    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["tuned"] | None = None
-    class_weights: Literal["balanced"] | dict[Label, Positive] | None = None
-    loss: Annotated[Literal["squared", "absolute", "huber"], SEARCHABLE] = "squared"
-    delta: Annotated[Positive, SEARCHABLE] = 1.0
-    text: str | None = None
-    title: str | None = None
-    mode: Literal["extractive", "abstractive"] | None = None
-    unit: Literal["sentence", "clause"] | None = None
-    budget: BudgetSpec | None = None
-    vocabulary: Annotated[int, Field(ge=10, le=200_000)] | None = None
-    read: Annotated[int, Field(ge=2, le=2000)] | None = None
-    write: Annotated[int, Field(ge=2, le=500)] | None = None
-    width: Annotated[int, Field(ge=2)] | None = None
-    beam: Annotated[int, Field(ge=1, le=32)] | None = None
-    options: Options = field(default_factory=dict)
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class EncoderSpec:
     """How texts become inputs; only where a source has `text`.
 
@@ -197,7 +120,7 @@ class EncoderSpec:
         return (self.kind,) if isinstance(self.kind, str) else tuple(self.kind)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class ModelSpec:
     """The network.
 
@@ -246,7 +169,7 @@ class ModelSpec:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class WeightsSpec:
     """The loss weights.
 
@@ -278,7 +201,7 @@ class WeightsSpec:
     own_lr: Annotated[Positive | None, SEARCHABLE] = None
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class AugmentSpec:
     """Changes to train batches only.
 
@@ -294,7 +217,7 @@ class AugmentSpec:
     mixup: Annotated[NonNegative, SEARCHABLE] = 0.0
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class TrainSpec:
     """How a member is trained.
 
@@ -336,7 +259,7 @@ class TrainSpec:
     diagnostics: bool = True
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class FinalistsSpec:
     """The best trials once more, under fresh luck: what is shipped must not be a lucky seed.
 
@@ -351,7 +274,7 @@ class FinalistsSpec:
     seeds: Annotated[int, Field(ge=1, le=50)] = 5
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class SearchSpec:
     """How a study searches.
 
@@ -386,7 +309,7 @@ class SearchSpec:
     population: Count | Literal["auto"] = "auto"
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class GatesSpec:
     """What a candidate must show before it becomes champion.
 
@@ -399,7 +322,7 @@ class GatesSpec:
     max_task_loss: NonNegative = 0.01
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class PromoteSpec:
     """Where the best model goes.
 
@@ -414,7 +337,7 @@ class PromoteSpec:
     gates: GatesSpec = field(default_factory=GatesSpec)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class StudySpec:
     """A whole study file."""
 
