@@ -12,7 +12,7 @@ from hypothesis import settings
 from pipeline.data.encoding import CategoricalColumn, Encoder, NumericColumn
 from pipeline.data.prepared import Part, Prepared, PrepareReport
 from pipeline.study import catalogue
-from pipeline.study.spec import TaskSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.tasks.base import TaskInfo
 from pipeline.tracking.store import Store, open_store
 

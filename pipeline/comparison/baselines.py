@@ -21,7 +21,6 @@ from pipeline.comparison.inputs import binned, has_terms, n_binned, one_hot
 from pipeline.data.prepared import Part, Prepared
 from pipeline.evaluation.evaluate import constant_outputs, evaluate_one, tuned
 from pipeline.tasks.base import Kind, labelled
-from pipeline.tasks.registry import kind_of
 
 Array = NDArray[Any]
 Settings = Mapping[str, float]
@@ -84,7 +83,7 @@ numbers and two classes, (N, C) for more."""
 
 def fit_constant(prepared: Prepared) -> BaselineResult:
     """Answers every row alike: the shares of the labels, the mean of a number."""
-    kinds = [kind_of(info) for info in prepared.tasks]
+    kinds = prepared.kinds()
     outputs = {part: constant_outputs(kinds, len(prepared.parts[part])) for part in HELD_OUT}
     return BaselineResult("constant", outputs, {info.name: {} for info in prepared.tasks}, 1)
 
@@ -123,6 +122,11 @@ def _fit_row(
     for kind in prepared.kinds():
         task = kind.info.name
         target = np.asarray(prepared.parts["train"].targets[task])
+        if not kind.has_estimators:
+            settings[task] = {}
+            for part in HELD_OUT:
+                outputs[part] |= constant_outputs([kind], len(prepared.parts[part]))
+            continue
         rows = np.flatnonzero(labelled(target))
         learned = [
             learner(inputs["train"][rows], problem, held_out)

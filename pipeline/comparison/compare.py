@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.comparison.rows import Model, Row
-from pipeline.comparison.summaries import summary_rows
+from pipeline.comparison.summaries import samples, summary_rows
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.bootstrap import bootstrap_models, n_units
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one, tuned
@@ -25,7 +25,6 @@ from pipeline.evaluation.verdicts import (
     verdict,
 )
 from pipeline.tasks.base import Kind
-from pipeline.tasks.summarisation import Summarisation
 
 
 @dataclass(frozen=True)
@@ -143,6 +142,7 @@ def compare_rows(
         "differences": {task: _judged_json(found) for task, found in judged.items()},
         "verdicts": _verdicts(kinds, by_kind, judged),
         "summaries": {},
+        "samples": {},
         "primary": {kind.info.name: kind.info.metric for kind in kinds},
         "test_reads": test_reads,
     }
@@ -154,7 +154,12 @@ def compare_rows(
                 prepared, shipped.outputs[part][kind.info.name], kind, part, seed
             )
             for kind in kinds
-            if isinstance(kind, Summarisation)
+            if kind.info.name in prepared.documents
+        }
+        document["samples"] = {
+            kind.info.name: samples(prepared, shipped.outputs[part][kind.info.name], kind, part)
+            for kind in kinds
+            if kind.info.name in prepared.documents
         }
     if {"tuned", "single_task", "constant"} <= by_kind.keys():
         document |= _gains(kinds, by_kind, judged)

@@ -19,7 +19,7 @@ from pipeline.data.encoding import Encoded, Encoder
 from pipeline.data.fitting import fit_encoder
 from pipeline.data.hashing import digest, json_bytes, row_hashes, sha256
 from pipeline.data.leaks import leak_share
-from pipeline.data.pieces import with_pieces
+from pipeline.data.pieces import SUMMARIES, with_pieces
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
 from pipeline.data.references import reference_faults, target_columns
 from pipeline.data.rows import SourceRows, all_parts, group_numbers, join_inputs, split_source
@@ -176,7 +176,7 @@ def _screen(spec: StudySpec, rows: Mapping[str, SourceRows], inputs: list[str]) 
         targets = {
             task: target_columns(spec, task)
             for task, declared in spec.tasks.items()
-            if spec.source_of(task) == name and declared.kind != "summarisation"
+            if spec.source_of(task) == name and declared.kind not in SUMMARIES
         }
         warnings += copy_warnings(found.frame[found.parts == "train"], own, targets)
     return warnings

@@ -16,12 +16,17 @@ from pipeline.data.hashing import digest
 from pipeline.data.rows import SourceRows, split_source
 from pipeline.data.values import as_text
 from pipeline.errors import DataError
-from pipeline.study.spec import BudgetSpec, SourceSpec, SplitSpec, StudySpec, TaskSpec
+from pipeline.study.spec import SourceSpec, SplitSpec, StudySpec
+from pipeline.study.task_spec import BudgetSpec, TaskSpec
 from pipeline.tasks.documents import Document, Documents, split_document
 from pipeline.tasks.summarisation import feature_columns, piece_rows
 from pipeline.text.choice import n_words
 from pipeline.text.labels import label_sentences
 
+SUMMARIES = ("summarisation", "abstractive")
+"""Kinds whose rows are made here."""
+
+_LONGEST = 100_000  # characters of a document that a decoder may read, of which it reads the first
 _PART, _GROUP, _ID = "piece.part", "piece.document", "piece.id"
 
 
@@ -52,12 +57,13 @@ def with_pieces(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> Pieces:
     Raises:
         DataError: A task has no document with a reference.
     """
-    summaries = [name for name, task in spec.tasks.items() if task.kind == "summarisation"]
+    summaries = [name for name, task in spec.tasks.items() if task.kind in SUMMARIES]
     found = Pieces(spec, frames, {})
     if not summaries:
         return found
     for task in summaries:
-        found = _add(found, spec, task)
+        add = _add if spec.tasks[task].kind == "summarisation" else _add_written
+        found = add(found, spec, task)
     return _without_idle(found, spec)
 
 
@@ -85,6 +91,26 @@ def _add(found: Pieces, spec: StudySpec, name: str) -> Pieces:
     )
 
 
+def _add_written(found: Pieces, spec: StudySpec, name: str) -> Pieces:
+    """Adds to a source the columns of which a task that writes makes its targets."""
+    task, origin = spec.tasks[name], spec.source_of(name)
+    frame = found.frames[origin]
+    documents, kept, notes = _documents(name, task, frame, whole=True)
+    number, reference, text = columns = [f"{name}.{key}" for key in ("number", "words", "read")]
+    added = pd.DataFrame(index=frame.index, columns=columns, dtype=object)
+    rows = frame.index[kept]
+    added.loc[rows, number] = np.arange(len(kept))
+    added.loc[rows, reference] = [one.references[0] for one in documents.documents]
+    added.loc[rows, text] = [one.pieces[0] for one in documents.documents]
+    added[number] = added[number].astype(np.float64)
+    return Pieces(
+        replace(found.spec, tasks={**found.spec.tasks, name: replace(task, target=columns)}),
+        {**found.frames, origin: pd.concat([frame, added], axis=1)},
+        {**found.documents, name: documents},
+        (*found.warnings, *notes),
+    )
+
+
 def _free_name(wanted: str, taken: Container[str]) -> str:
     return next(name for n in count() if (name := wanted + "_" * n) not in taken)
 
@@ -101,9 +127,15 @@ def _label_columns(task: str) -> list[str]:
 
 
 def _documents(
-    name: str, task: TaskSpec, frame: pd.DataFrame
+    name: str, task: TaskSpec, frame: pd.DataFrame, whole: bool = False
 ) -> tuple[Documents, list[int], list[str]]:
     """Splits the documents that have a reference.
+
+    Args:
+        name: Of the task.
+        task: Its section.
+        frame: All rows of its source.
+        whole: Leave each document in one piece.
 
     Returns:
         The documents, the row of each, and what was left out.
@@ -116,7 +148,7 @@ def _documents(
     n_empty = n_missing = n_longer = n_cut = 0
     for row, (text, cell) in enumerate(zip(texts, frame[task.target], strict=True)):
         references = references_of(cell)
-        pieces = split_document(text or "", task.unit or "sentence")
+        pieces = _pieces(text or "", task, whole)
         if not references or not pieces:
             n_missing += not references
             n_empty += not pieces
@@ -139,6 +171,12 @@ def _documents(
     }
     notes = [f"Task `{name}`: {n} rows {what}." for what, n in counted.items() if n]
     return Documents(tuple(documents)), kept, notes
+
+
+def _pieces(text: str, task: TaskSpec, whole: bool) -> tuple[str, ...]:
+    if whole:
+        return (text[:_LONGEST],) if n_words(text[:_LONGEST]) else ()
+    return split_document(text, task.unit or "sentence")
 
 
 def references_of(cell: Any) -> tuple[str, ...]:
@@ -209,7 +247,7 @@ def _without_idle(found: Pieces, spec: StudySpec) -> Pieces:
         references = [
             str(task.target)
             for task_name, task in spec.tasks.items()
-            if task.kind == "summarisation" and spec.source_of(task_name) == name
+            if task.kind in SUMMARIES and spec.source_of(task_name) == name
         ]
         sources[name] = replace(source, drop=[*source.drop, *references])
     frames = {name: found.frames[name] for name in sources}

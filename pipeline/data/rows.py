@@ -48,13 +48,24 @@ def split_source(spec: StudySpec, name: str, frame: pd.DataFrame) -> SourceRows:
     where = f"Source `{name}`"
     split = spec.split_of(name)
     id_column = spec.sources[name].id
-    keys = row_hashes(frame) if id_column is None else value_hashes(frame[id_column])
+    keys = _content(spec, frame) if id_column is None else value_hashes(frame[id_column])
     ids = _hash_ids(keys) if id_column is None else _own_ids(frame[id_column], where)
     strata_names = strata_columns(spec, name)
     strata = row_hashes(frame[strata_names]) if strata_names else None
     parts = split_rows(frame, split, spec.seed, keys, strata, where)
     groups = None if split.group is None else value_hashes(frame[split.group])
     return SourceRows(frame, parts, ids, groups)
+
+
+def _content(spec: StudySpec, frame: pd.DataFrame) -> Hashes:
+    """Hashes what the source has in each row, without the columns that were made of it."""
+    made = [
+        column
+        for task in spec.tasks.values()
+        if task.kind == "abstractive" and isinstance(task.target, list)
+        for column in task.target
+    ]
+    return row_hashes(frame.drop(columns=made, errors="ignore"))
 
 
 def _hash_ids(keys: Hashes) -> NDArray[np.bytes_]:

@@ -11,12 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.models.generator import Generator, GeneratorShape
 from pipeline.models.heads import LinearHeads, make_heads
 from pipeline.models.layers import Embedding, MemberLayer, dropout
 from pipeline.models.sharing import SHARED
 from pipeline.models.stock import as_sharing
 from pipeline.models.trunk import Rates
 from pipeline.study.catalogue import load
+
+Words = Mapping[str, tuple[Tensor, Tensor | None]]
+"""Task to the (B, S) words that it reads, and the (B, T) that it is to write."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class Architecture:
         embedding: Width of a category's vector.
         n_numeric: Numeric inputs.
         n_codes: Codes of each categorical input.
-        heads: Task to outputs of its head, in the order of the tasks.
+        heads: Task to outputs of its head, in the order of the tasks; of a task that writes, what
+            the trunk says to its decoder.
+        generators: Task to the shape of its decoder, for tasks that write.
         options: Keys of the section `model` that only this sharing reads, such as `experts`.
     """
 
@@ -46,6 +52,7 @@ class Architecture:
     n_codes: tuple[int, ...]
     heads: Mapping[str, int]
     options: Mapping[str, Any] = field(default_factory=dict)
+    generators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def n_features(self) -> int:
@@ -84,6 +91,10 @@ class MultiTaskModel(nn.Module):
         self.heads = make_heads(
             architecture, n_members, self.sharing.width, self.sharing.one_read, dtype
         )
+        self.generators = nn.ModuleList(
+            Generator(n_members, GeneratorShape.from_json(shape), dtype)
+            for shape in architecture.generators.values()
+        )
 
     def owners(self, name: str) -> Tensor:
         """Returns to which task the entries of a parameter belong.
@@ -100,6 +111,9 @@ class MultiTaskModel(nn.Module):
             return self.sharing.owners(rest)
         if part == "embedding":
             return self.sharing.input_owners()
+        if part == "generators":
+            task = list(self.architecture.generators)[int(rest.partition(".")[0])]
+            return torch.tensor(list(self.architecture.heads).index(task))
         if part != "heads":
             return torch.tensor(SHARED)
         if isinstance(self.heads, LinearHeads):
@@ -122,14 +136,39 @@ class MultiTaskModel(nn.Module):
             return numeric
         return torch.cat([numeric, self.embedding(codes)], dim=2)
 
-    def decide(self, features: Tensor, rates: Rates | None = None) -> Tensor:
-        """Maps (K, B, F) features to the outputs of all heads, (K, W, B), task after task."""
+    def decide(
+        self, features: Tensor, rates: Rates | None = None, words: Words | None = None
+    ) -> Tensor:
+        """Maps (K, B, F) features to the outputs of all heads, (K, W, B), task after task.
+
+        Args:
+            features: Encoded inputs.
+            rates: Dropout of a training step.
+            words: What tasks that write read and are to write. Their outputs are then the losses
+                of those words (see `Generator.losses`); else what the trunk says to the decoder.
+        """
         if rates is not None:
             features = dropout(features, rates.inputs, rates.noise, "inputs")
         if self.sharing.own_inputs:
             features = self._by_task(features)
         outputs: Tensor = self.heads(self.sharing(features, rates), rates)
-        return outputs
+        return outputs if not words else self._scored(outputs, words, rates)
+
+    def _generators(self) -> Iterator[tuple[str, Generator]]:
+        for task, generator in zip(self.architecture.generators, self.generators, strict=True):
+            assert isinstance(generator, Generator)
+            yield task, generator
+
+    def _scored(self, outputs: Tensor, words: Words, rates: Rates | None) -> Tensor:
+        """Puts the losses of words in the place of what the trunk says to decoders."""
+        heads = self.architecture.heads
+        parts = dict(zip(heads, torch.split(outputs, list(heads.values()), dim=1), strict=True))
+        for task, generator in self._generators():
+            source, target = words[task]
+            assert target is not None, "a loss is one of words to write"
+            losses = generator.losses(parts[task].mT, source, target, rates).mT  # (K, 2, B)
+            parts[task] = nn.functional.pad(losses, (0, 0, 0, heads[task] - 2))
+        return torch.cat(list(parts.values()), dim=1)
 
     def _by_task(self, features: Tensor) -> Tensor:
         """Gives each task the numbers and the vectors of its own tables: (K, T, B, F)."""
@@ -144,13 +183,23 @@ class MultiTaskModel(nn.Module):
         return torch.cat([numeric.expand(-1, n_tables, -1, -1), own], dim=3)
 
     def forward(
-        self, numeric: Tensor, codes: Tensor, rates: Rates | None = None
+        self,
+        numeric: Tensor,
+        codes: Tensor,
+        rates: Rates | None = None,
+        words: Words | None = None,
     ) -> dict[str, Tensor]:
         """Maps (B, D) numbers and (B, C) codes to each task's (K, B, outputs)."""
         outputs = self.decide(self.encode(numeric, codes), rates)
         heads = self.architecture.heads
         parts = torch.split(outputs, list(heads.values()), dim=1)
-        return {task: part.mT for task, part in zip(heads, parts, strict=True)}
+        answers = {task: part.mT for task, part in zip(heads, parts, strict=True)}
+        for task, generator in self._generators():
+            assert words is not None, f"the decoder of {task} reads words"
+            opening = answers[task]
+            source = words[task][0]
+            answers[task] = generator.write(opening, source, generator.shape.beam).to(opening.dtype)
+        return answers
 
 
 def build(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 MANY_TASKS = 6
 """Above this the rows' tasks stand in the table of tasks only, else no screen is wide enough."""
@@ -151,6 +152,19 @@ def summary_tables(document: Mapping[str, Any]) -> list[Table]:
             beside = [_number(row[name]) for name in ("copied", "length")]
             bold = "bold" if row is rows[0] else None
             table.add_row(row["name"], *scores, *beside, style=bold)
+        tables.append(table)
+    return [*tables, *_sample_tables(document)]
+
+
+def _sample_tables(document: Mapping[str, Any], most: int = 3) -> list[Table]:
+    """Returns a few summaries beside their references, cut to a line or two."""
+    tables = []
+    for task, shown in document.get("samples", {}).items():
+        table = Table(title=f"Some summaries of {task}; more with `--json`")
+        for name in ("reference", "summary"):
+            table.add_column(name, overflow="fold")
+        for one in shown[:most]:
+            table.add_row(Text(one["reference"][:200]), Text(one["summary"][:200]))
         tables.append(table)
     return tables
 

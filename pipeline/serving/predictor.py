@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.encoding import Encoder
 from pipeline.models.build import Architecture, load_member
+from pipeline.tasks.abstractive import Abstractive
 from pipeline.tasks.base import TaskInfo
 from pipeline.tasks.registry import kind_of
 from pipeline.tasks.summarisation import Summarisation
@@ -58,12 +59,17 @@ class Predictor:
         """Raw columns that a frame must have; others are ignored."""
         made = {column for kind in self._summaries for column in kind.info.options["features"]}
         named = [kind.info.options[key] for kind in self._summaries for key in ("text", "title")]
+        named += [kind.info.options["text"] for kind in self._writers]
         names = [*self.encoder.columns, *(name for name in named if name is not None)]
         return tuple(name for name in dict.fromkeys(names) if name not in made)
 
     @property
     def _summaries(self) -> list[Summarisation]:
         return [kind for kind in self._kinds if isinstance(kind, Summarisation)]
+
+    @property
+    def _writers(self) -> list[Abstractive]:
+        return [kind for kind in self._kinds if isinstance(kind, Abstractive)]
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Answers for each row, whatever the number of rows, keeping the index.
@@ -91,7 +97,11 @@ class Predictor:
                 continue
             if outputs is None:
                 outputs = self._outputs(rows)
-            answers |= kind.answer(outputs[kind.info.name])
+            if isinstance(kind, Abstractive):
+                texts = _texts(rows, kind.info.options["text"])
+                answers |= kind.answer_texts(outputs[kind.info.name], texts)
+            else:
+                answers |= kind.answer(outputs[kind.info.name])
         return answers
 
     def _outputs(self, rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
@@ -100,8 +110,15 @@ class Predictor:
         if made:  # of pieces of documents: a row that is a document has none
             rows = rows.reindex(columns=[*rows.columns, *(c for c in made if c not in rows)])
         numeric, codes = self.encoder.encode(rows)
+        words = {
+            kind.info.name: (
+                torch.from_numpy(kind.sources(_texts(rows, kind.info.options["text"]))),
+                None,
+            )
+            for kind in self._writers
+        }
         with torch.no_grad():
-            outputs = self._model(torch.from_numpy(numeric), torch.from_numpy(codes))
+            outputs = self._model(torch.from_numpy(numeric), torch.from_numpy(codes), words=words)
         return {task: values[0].numpy().astype(np.float64) for task, values in outputs.items()}
 
     def _summarise(self, kind: Summarisation, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
@@ -148,6 +165,13 @@ class Predictor:
             tasks=[TaskInfo.from_json(task) for task in values["tasks"]],
             parameters=parameters,
         )
+
+
+def _texts(rows: pd.DataFrame, column: str) -> list[str]:
+    """Returns the texts of a column, "" where there is none, as in a row of another source."""
+    if column not in rows:
+        return [""] * len(rows)
+    return ["" if pd.isna(text) else str(text) for text in rows[column]]
 
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -86,6 +86,12 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             options=("text", "title", "mode", "unit", "budget"),
             metrics=("rougeL", "rouge1", "rouge2"),
         ),
+        "abstractive": Entry(
+            "pipeline.tasks.abstractive:Abstractive",
+            "a text written word by word from a document",
+            options=("text", "vocabulary", "read", "write", "width", "beam"),
+            metrics=("rougeL", "rouge1", "rouge2"),
+        ),
     },
     "encoder": {
         "tfidf": Entry(

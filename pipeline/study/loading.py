@@ -137,6 +137,7 @@ def parse_study(
     for key, value in (overrides or {}).items():
         set_value(raw, key, value)
     tree, more = parse_ranges(raw)
+    _name_modes(tree)
     faults += more + _expand_weights(tree)
     spec, sound, more = validate(tree)
     told = {fault.key for fault in faults}  # a key left out for its fault is not missing too
@@ -178,6 +179,17 @@ def _names(tree: Tree, section: str) -> list[str]:
     """Returns the names that the file gives its tasks or sources, also those with faults."""
     found = tree.get(section)
     return [str(name) for name in found] if isinstance(found, dict) else []
+
+
+def _name_modes(tree: Tree) -> None:
+    """Turns a summary's mode into its kind: what chooses and what writes share no settings."""
+    tasks = tree.get("tasks")
+    for task in tasks.values() if isinstance(tasks, dict) else ():
+        if isinstance(task, dict) and task.get("kind") == "summarisation":
+            if task.get("mode") == "abstractive":
+                task["kind"] = "abstractive"
+            if task.get("mode") in ("extractive", "abstractive"):
+                del task["mode"]
 
 
 def _expand_weights(tree: Tree) -> list[Fault]:

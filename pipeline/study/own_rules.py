@@ -8,7 +8,8 @@ from typing import Any
 from pipeline.errors import Fault, near_miss
 from pipeline.study.own import import_own, is_own, is_stock, own_fault
 from pipeline.study.ranges import Choices
-from pipeline.study.spec import StudySpec, TaskSpec
+from pipeline.study.spec import StudySpec
+from pipeline.study.task_spec import TaskSpec
 
 
 def own_faults(spec: StudySpec, tree: Mapping[str, Any], folder: Path) -> Iterable[Fault]:

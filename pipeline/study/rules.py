@@ -8,7 +8,8 @@ from pipeline.errors import Fault, near_miss
 from pipeline.study.catalogue import CATALOGUE, entry, names
 from pipeline.study.own import CONTRACTS, is_own
 from pipeline.study.ranges import Choices, Range
-from pipeline.study.spec import SplitSpec, StudySpec, TaskSpec
+from pipeline.study.spec import SplitSpec, StudySpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.study.text_rules import text_faults
 
 
@@ -93,7 +94,7 @@ def _kind_faults(key: str, task: TaskSpec, given: Mapping[str, Any]) -> Iterable
                     "Only `multilabel` takes a list of 0/1 columns.")  # fmt: skip
     if several and len(set(task.target)) < len(task.target):
         yield Fault(f"{key}.target", "must not repeat a column", str(task.target))
-    if task.kind == "summarisation":
+    if task.kind in ("summarisation", "abstractive"):
         yield from _summary_faults(key, task)
     if task.kind == "multilabel" and several == (task.separator is not None):
         yield Fault(f"{key}.target", "must be a list of 0/1 columns, or one column and `separator`",
@@ -104,7 +105,7 @@ def _summary_faults(key: str, task: TaskSpec) -> Iterable[Fault]:
     if task.text is None:
         yield Fault(f"{key}.text", "is missing: the column of the documents to summarise")
     if task.per is not None:
-        yield Fault(f"{key}.per", "is not read by `summarisation`", task.per, "Leave it out.")
+        yield Fault(f"{key}.per", f"is not read by `{task.kind}`", task.per, "Leave it out.")
     columns = {"text": task.text, "title": task.title}
     for name, column in columns.items():
         if column is not None and column == task.target:
@@ -258,6 +259,13 @@ def _train_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
     if "momentum" in given and "sgd" not in optimizers:
         rule = f"is not read by `{'`, `'.join(optimizers)}`"
         yield Fault("train.momentum", rule, str(given["momentum"]), "It belongs to `sgd`.")
+    found = given.get("augment", {}).get("mixup", 0.0)
+    ends = found.bounds() if isinstance(found, Range | Choices) else [("", found)]
+    mixup = max(float(value) for _, value in ends)
+    writing = [name for name, task in spec.tasks.items() if task.kind == "abstractive"]
+    if mixup > 0 and writing:
+        rule = f"cannot stand beside the task `{writing[0]}`, which writes: words do not mix"
+        yield Fault("train.augment.mixup", rule, f"{mixup:g}")
     warmup = max(value for _, value in _possible(spec, tree, "train", "warmup_epochs"))
     epochs = min(value for _, value in _possible(spec, tree, "train", "epochs"))
     if warmup >= epochs:

@@ -15,11 +15,11 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.study.encoder_spec import EncoderSpec
 from pipeline.study.promote_spec import PromoteSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.study.values import (
     SEARCHABLE,
     STRICT,
     Count,
-    Label,
     Name,
     NonNegative,
     Options,
@@ -91,71 +91,6 @@ class SourceSpec:
     def text_columns(self) -> tuple[str, ...]:
         """Columns of `text`."""
         return tuple([self.text] if isinstance(self.text, str) else self.text or ())
-
-
-@dataclass(frozen=True, config=STRICT)
-class BudgetSpec:
-    """How much of a document an extractive summary takes; one of the keys.
-
-    Attributes:
-        sentences: Sentences, or clauses with `unit: clause`.
-        words: Most words; for Chinese, characters.
-        share: Most of the document's words, as a share of them.
-        reference: About as many words as the reference has, to compare at equal length; a served
-            model, which has no reference, takes the mean share that references have on train.
-    """
-
-    sentences: Count | None = None
-    words: Count | None = None
-    share: Annotated[float, Field(gt=0, le=1)] | None = None
-    reference: bool = False
-
-
-@dataclass(frozen=True, config=STRICT)
-class TaskSpec:
-    """One target to learn.
-
-    Attributes:
-        kind: What the target is; a catalogue name, or `module:Name` of your own code.
-        target: Column of the labels; several 0/1 columns for `multilabel`.
-        source: The task's source; implied where the study has one.
-        metric: Primary metric; the kind's first where it is not given. It may be `module:Name`
-            of your own code.
-        per: Column of which each value makes a task of its own.
-        positive: The label of a binary task that counts as 1; the rarer one where not given.
-        separator: What stands between the labels of a one-column multilabel target.
-        threshold: Probability from which a label is given, or `tuned` to choose it on valid: one
-            for all labels where the metric is micro_f1, else one a label.
-        class_weights: Weight of each label in the loss: `balanced`, or label to weight.
-        loss: Loss of a regression.
-        delta: Where the Huber loss turns linear, in standard deviations of the target.
-        text: Column of the documents to summarise. `target` is then the column of their
-            references: a text, or a list of texts of which the nearest counts.
-        title: Column of the documents' titles, where they are known when predicting.
-        mode: `extractive` chooses sentences of the document.
-        unit: What is chosen: `sentence` by default, or `clause` (parts between commas), which
-            suits titles.
-        budget: How much is chosen; by default the mean share that references have on train.
-        options: What a kind of your own reads, by names of its own choice.
-    """
-
-    kind: str
-    target: str | list[str]
-    source: str | None = None
-    metric: str | None = None
-    per: str | None = None
-    positive: Label | None = None
-    separator: str | None = None
-    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["tuned"] | None = None
-    class_weights: Literal["balanced"] | dict[Label, Positive] | None = None
-    loss: Annotated[Literal["squared", "absolute", "huber"], SEARCHABLE] = "squared"
-    delta: Annotated[Positive, SEARCHABLE] = 1.0
-    text: str | None = None
-    title: str | None = None
-    mode: Literal["extractive"] | None = None
-    unit: Literal["sentence", "clause"] | None = None
-    budget: BudgetSpec | None = None
-    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=STRICT)

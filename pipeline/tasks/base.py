@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     # Kinds use methods of tensors only, so that labels can be checked without importing torch.
     from torch import Tensor
 
-    from pipeline.study.spec import TaskSpec
+    from pipeline.study.task_spec import TaskSpec
     from pipeline.tasks.documents import Documents
     from pipeline.tasks.metrics import Metric
 
@@ -97,6 +97,7 @@ class Kind(ABC):
 
     name: ClassVar[str]
     metrics: ClassVar[Mapping[str, Metric]]  # the default primary one first, as in the catalogue
+    has_estimators: ClassVar[bool] = True  # whether linear models and boosting can learn it
 
     def __init__(self, info: TaskInfo) -> None:
         self.info = info
@@ -127,6 +128,10 @@ class Kind(ABC):
     def n_examples(self, target: NDArray[Any]) -> int:
         """Counts what a metric averages over: labelled rows, or the documents they belong to."""
         return len(target)
+
+    def generator(self) -> Mapping[str, int] | None:
+        """Returns the shape of the task's decoder, for kinds whose answers are written."""
+        return None
 
     def number(self, target: NDArray[Any]) -> NDArray[Any] | None:
         """Returns the (n,) number that a baseline learns in place of classes; None for classes."""

@@ -20,7 +20,7 @@ from pipeline.tasks.single_label import SingleLabel
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline.study.spec import TaskSpec
+    from pipeline.study.task_spec import TaskSpec
 
 
 class Binary(SingleLabel):

@@ -14,7 +14,7 @@ from pipeline.tasks.base import Decoded, Kind
 from pipeline.tasks.metrics import Array, Metric, Values, probabilities, values
 
 if TYPE_CHECKING:
-    from pipeline.study.spec import TaskSpec
+    from pipeline.study.task_spec import TaskSpec
 
 
 def kind_problem(found: Any, section: TaskSpec) -> str | None:

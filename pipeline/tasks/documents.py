@@ -96,7 +96,7 @@ class Documents:
     """
 
     documents: tuple[Document, ...]
-    _known: dict[tuple[str, int, tuple[int, ...]], float] = field(
+    _known: dict[tuple[str, int, tuple[int, ...] | str], float] = field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -113,6 +113,14 @@ class Documents:
         if found is None:
             document = self.documents[number]
             found = self._known[key] = score_text(metric, document.summary(chosen), document)
+        return found
+
+    def score_of_text(self, metric: str, number: int, text: str) -> float:
+        """Returns a measure of any text as the summary of a document; see `score`."""
+        key = (metric, number, text)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = score_text(metric, text, self.documents[number])
         return found
 
     def to_json(self) -> list[Any]:

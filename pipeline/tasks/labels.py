@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError, near_miss
 
 if TYPE_CHECKING:
-    from pipeline.study.spec import TaskSpec
+    from pipeline.study.task_spec import TaskSpec
 
 Texts = NDArray[np.object_]
 

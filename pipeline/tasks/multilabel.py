@@ -29,7 +29,7 @@ from pipeline.tasks.probabilities import logit, sigmoid
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline.study.spec import TaskSpec
+    from pipeline.study.task_spec import TaskSpec
 
 _YES_NO: Mapping[str, float] = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
 _DEFAULT_THRESHOLD = 0.5

@@ -19,7 +19,7 @@ from pipeline.tasks.metrics import Metric
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline.study.spec import TaskSpec
+    from pipeline.study.task_spec import TaskSpec
 
 _LARGEST = float(np.finfo(np.float32).max)
 

@@ -24,7 +24,7 @@ from pipeline.tasks.labels import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline.study.spec import TaskSpec
+    from pipeline.study.task_spec import TaskSpec
 
 
 class SingleLabel(Kind):

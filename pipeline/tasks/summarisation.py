@@ -30,7 +30,7 @@ from pipeline.text.sentence_features import FEATURES, sentence_features
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline.study.spec import BudgetSpec, TaskSpec
+    from pipeline.study.task_spec import BudgetSpec, TaskSpec
 
 LABEL, DOCUMENT, PIECE = range(3)
 """Columns of a target: what the head learns, the number of the document, of the piece in it."""

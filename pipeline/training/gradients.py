@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from pipeline.models.build import Words
 from pipeline.training.state import FlatState
 
 
@@ -44,6 +45,7 @@ def shared_gramian(
     losses_of: Callable[[Tensor], Tensor],
     numeric: Tensor,
     codes: Tensor,
+    words: Words | None = None,
 ) -> Tensor:
     """Returns the Gramian of the tasks' gradients with respect to what they share, on one batch.
 
@@ -55,6 +57,7 @@ def shared_gramian(
         losses_of: From all heads' (K, W, B) outputs to (K, T) losses.
         numeric: (B, D).
         codes: (B, C).
+        words: What tasks that write read and are to write.
 
     Returns:
         (K, T, T).
@@ -62,7 +65,7 @@ def shared_gramian(
     tensors, shared = state.sharing_tensors
     model, was_training = state.model, state.model.training
     model.eval()
-    losses = losses_of(model.decide(model.encode(numeric, codes)))
+    losses = losses_of(model.decide(model.encode(numeric, codes), words=words))
     model.train(was_training)
     if not tensors:
         return losses.new_zeros(*losses.shape, losses.shape[1])

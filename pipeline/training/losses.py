@@ -63,6 +63,13 @@ class TaskLosses:
         in_order = order == list(range(len(kinds)))
         self._back = None if in_order else torch.tensor(back, device=targets[0].device)
 
+    def of_task(self, targets: Sequence[Tensor], task: int) -> Tensor:
+        """Returns the (B, ...) targets of one task among a batch's rows of `self.targets`."""
+        for group, target in zip(self._groups, targets, strict=True):
+            if task in group.tasks:
+                return target[:, group.tasks.index(task)]
+        raise IndexError(task)
+
     def __call__(
         self,
         outputs: Tensor,

@@ -12,7 +12,8 @@ from pipeline.evaluation.evaluate import Evaluation
 from pipeline.models.build import Architecture
 from pipeline.study.catalogue import entry, names
 from pipeline.study.own import is_own, is_stock
-from pipeline.study.spec import ModelSpec, TaskSpec, TrainSpec
+from pipeline.study.spec import ModelSpec, TrainSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.study.weights_spec import WeightsSpec
 from pipeline.tasks.base import Kind, TaskInfo
 from pipeline.training.diagnostics import Gradients
@@ -121,7 +122,8 @@ class Trained:
 
 def architecture_of(member: Member, prepared: Prepared) -> Architecture:
     """Returns the shape of a member's network on this data."""
-    model = member.model
+    model, kinds = member.model, kinds_of(member, prepared)
+    shapes = {kind.info.name: kind.generator() for kind in kinds}
     return Architecture(
         sharing=model.sharing,
         layers=tuple(model.layers),
@@ -131,7 +133,8 @@ def architecture_of(member: Member, prepared: Prepared) -> Architecture:
         embedding=model.embedding,
         n_numeric=prepared.encoder.n_numeric,
         n_codes=prepared.encoder.n_codes,
-        heads={kind.info.name: kind.width for kind in kinds_of(member, prepared)},
+        heads={kind.info.name: kind.width for kind in kinds},
+        generators={task: shape for task, shape in shapes.items() if shape is not None},
         options=sharing_options(model),
     )
 

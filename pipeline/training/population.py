@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.data.prepared import Prepared
 from pipeline.errors import TrainingError
-from pipeline.models.build import MultiTaskModel
+from pipeline.models.build import MultiTaskModel, Words
 from pipeline.models.trunk import Rates as DropoutRates
 from pipeline.study.catalogue import load
 from pipeline.training.augmentation import (
@@ -28,6 +28,7 @@ from pipeline.training.gradients import shared_gramian
 from pipeline.training.losses import TaskLosses
 from pipeline.training.members import Member, architecture_of, kinds_of, structure_of
 from pipeline.training.optimizers import Optimizer, Rates
+from pipeline.training.predict import words_of
 from pipeline.training.rows import Rows
 from pipeline.training.schedules import progress_after_warmup
 from pipeline.training.state import FlatState
@@ -199,7 +200,11 @@ class Population:
         rows = self.streams.permutation("diagnostics", self.rows.n_rows)[: self.batch_size]
         numeric, codes, targets = next(self.rows.batches(rows, self.batch_size))
         return shared_gramian(
-            self.state, lambda out: self._losses(out, targets, None, None)[0], numeric, codes
+            self.state,
+            lambda out: self._losses(out, targets, None, None)[0],
+            numeric,
+            codes,
+            self._words(targets),
         )
 
     def steps_of_epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None, int]]:
@@ -262,7 +267,7 @@ class Population:
         features = self.model.encode(numeric, codes)
         if mixing is not None:
             features = mixing.mix(features)
-        outputs = self.model.decide(features, self._dropout)
+        outputs = self.model.decide(features, self._dropout, self._words(targets))
         return self._losses(outputs, targets, self.smoothing, mixing)
 
     def _weigh(self, losses: Tensor, step: Step) -> Tensor:
@@ -287,6 +292,14 @@ class Population:
         """Returns the (K, T) tasks that this step trains."""
         trained = self.weights > 0
         return trained if labelled is None else trained & (labelled > 0)
+
+    def _words(self, targets: Sequence[Tensor]) -> Words:
+        """Returns what the tasks that write read and are to write, from a batch's targets."""
+        tasks = list(self.model.architecture.heads)
+        return {
+            task: words_of(self._losses.of_task(targets, tasks.index(task)), shape)
+            for task, shape in self.model.architecture.generators.items()
+        }
 
     def _note_first(self, losses: Tensor) -> None:
         """Keeps the losses of each member's first batch."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.data.prepared import Part
 from pipeline.models.build import Architecture, MultiTaskModel, load_member
@@ -27,16 +28,37 @@ def predict_part(model: MultiTaskModel, part: Part) -> dict[str, NDArray[np.floa
         for low in range(0, max(len(part), 1), size):
             numeric = torch.from_numpy(part.numeric[low : low + size]).to(first)
             codes = torch.from_numpy(part.codes[low : low + size]).to(first.device)
-            chunks.append({t: o.cpu().numpy() for t, o in model(numeric, codes).items()})
+            words = {
+                task: (words_of(_rows(part, task, low, size).to(first.device), shape)[0], None)
+                for task, shape in model.architecture.generators.items()
+            }
+            outputs = model(numeric, codes, words=words)
+            chunks.append({t: o.cpu().numpy() for t, o in outputs.items()})
     model.train(was_training)
     return {task: np.concatenate([chunk[task] for chunk in chunks], axis=1) for task in chunks[0]}
+
+
+def words_of(target: Tensor, shape: Mapping[str, int]) -> tuple[Tensor, Tensor]:
+    """Returns the (B, S) words that a decoder reads, and the (B, T) that it is to write.
+
+    Args:
+        target: (B, 1 + T + S) of an abstractive task; a row without a label has no words.
+        shape: Of the decoder.
+    """
+    numbers = target.nan_to_num().to(torch.int64)
+    return numbers[:, 1 + shape["write"] :], numbers[:, 1 : 1 + shape["write"]]
+
+
+def _rows(part: Part, task: str, low: int, size: int) -> Tensor:
+    return torch.from_numpy(part.targets[task][low : low + size])
 
 
 def chunk_rows(model: MultiTaskModel) -> int:
     """Returns how many rows to answer at once."""
     shape = model.architecture
     trunk = model.sharing.n_branches * max(shape.n_features, *shape.layers, 1)
-    widest = max(trunk, *shape.head_layers, 1)
+    writing = [one["beam"] * one["vocabulary"] for one in shape.generators.values()]
+    widest = max(trunk, *shape.head_layers, *writing, 1)
     return max(32, CHUNK_NUMBERS // (model.n_members * widest))
 
 

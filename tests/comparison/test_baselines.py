@@ -22,7 +22,7 @@ from pipeline.data.encoding import Encoder
 from pipeline.data.prepared import Part, Prepared, PrepareReport
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one
 from pipeline.study import catalogue
-from pipeline.study.spec import TaskSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.tasks.base import TaskInfo
 from pipeline.tasks.registry import kind_of
 

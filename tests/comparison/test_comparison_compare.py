@@ -16,7 +16,7 @@ from pipeline.data.encoding import Encoder
 from pipeline.data.prepared import Part, Prepared, PrepareReport
 from pipeline.driver.records import StudyFolder
 from pipeline.study import catalogue
-from pipeline.study.spec import TaskSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.tasks.registry import kind_of
 
 N_ROWS = 120

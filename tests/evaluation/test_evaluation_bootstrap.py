@@ -20,7 +20,7 @@ from pipeline.evaluation.bootstrap import (
 )
 from pipeline.evaluation.evaluate import evaluate_one
 from pipeline.study import catalogue
-from pipeline.study.spec import TaskSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.tasks.base import Kind
 from pipeline.tasks.registry import kind_of
 

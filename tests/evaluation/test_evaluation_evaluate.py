@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score, root_mean_squared_error
 
 from pipeline.errors import DataError
 from pipeline.evaluation.evaluate import Evaluation, evaluate_members, evaluate_one, tuned
-from pipeline.study.spec import TaskSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.tasks.base import Kind
 from pipeline.tasks.binary import Binary
 from pipeline.tasks.multilabel import Multilabel

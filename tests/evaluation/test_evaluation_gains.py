@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.gains import delta_m, gain_unit, mean_gain
-from pipeline.study.spec import TaskSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.tasks.base import Kind
 from pipeline.tasks.binary import Binary
 from pipeline.tasks.regression import Regression

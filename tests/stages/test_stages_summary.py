@@ -77,7 +77,14 @@ def test_a_summary_is_learned_compared_and_served(store: Store, tmp_path: Path) 
     assert found["best"]["scores"]["gist"] > 0.9
     document = compare(study, **where)
     rows = {row["name"]: row for row in document["summaries"]["gist"]}
-    assert list(rows) == ["this model", "first words", "lead", "TextRank", "oracle"]
+    assert list(rows) == [
+        "this model",
+        "first words",
+        "first words (reference length)",
+        "lead",
+        "TextRank",
+        "oracle",
+    ]
     (tuned,) = [row for row in document["rows"] if row["kind"] == "tuned"]
     (constant,) = [row for row in document["rows"] if row["kind"] == "constant"]
     assert rows["this model"]["rouge1"] == pytest.approx(tuned["tasks"]["gist"]["rouge1"])
@@ -89,8 +96,8 @@ def test_a_summary_is_learned_compared_and_served(store: Store, tmp_path: Path) 
         low, high = row["intervals"]["rouge1"]
         assert low <= row["rouge1"] <= high
         assert row["n"] == 40
-    (table,) = summary_tables(document)
-    assert table.row_count == 5
+    table, examples = summary_tables(document)
+    assert (table.row_count, examples.row_count) == (6, 3)
     assert promote(study, **where).decision == "promoted"
     session = open_searched(study, store, tables)
     predictor = model_of(session, find_trial(session, "best"), lambda text: None)

@@ -8,7 +8,7 @@ from torch import nn
 from pipeline.errors import StudyError
 from pipeline.study.catalogue import CATALOGUE, entry, load, names
 from pipeline.study.seeds import derive_seed
-from pipeline.study.spec import TaskSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.tasks.base import Kind
 from pipeline.training.optimizers import Optimizer
 from pipeline.training.weighting.base import Weighting

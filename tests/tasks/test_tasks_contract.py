@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.study import catalogue
-from pipeline.study.spec import BudgetSpec, TaskSpec
+from pipeline.study.task_spec import BudgetSpec, TaskSpec
 from pipeline.tasks.base import Kind, TaskInfo, labelled
 from pipeline.tasks.documents import Document, Documents
 from pipeline.tasks.registry import kind_of
@@ -35,9 +35,12 @@ def table() -> pd.DataFrame:
             "worth": random.uniform(0, 1, N_ROWS),
             "document": np.arange(N_ROWS),
             "piece": np.zeros(N_ROWS),
+            "number": np.arange(N_ROWS).astype(float),
+            "words": [f"row {row}" for row in range(N_ROWS)],
+            "read": [f"Row {row}." for row in range(N_ROWS)],
         }
     )
-    frame.loc[[3, 17], ["yes", "grade", "a", "tags", "price", "worth"]] = None
+    frame.loc[[3, 17], ["yes", "grade", "a", "tags", "price", "worth", "number"]] = None
     return frame
 
 
@@ -46,8 +49,13 @@ DOCUMENTS = Documents(tuple(Document((f"Row {row}.",), (f"row {row}",)) for row 
 
 
 def label_of(target: NDArray[Any], kind: Kind) -> NDArray[Any]:
-    """What a head learns of a target."""
-    return target[:, 0] if kind.info.kind == "summarisation" else target
+    """What tells whether a row has a label, and the label where it is a number."""
+    return target[:, 0] if kind.info.kind in ("summarisation", "abstractive") else target
+
+
+def answer_of(target: NDArray[Any], kind: Kind) -> NDArray[Any]:
+    """What a decoded answer is to be."""
+    return target[:, 1:5] if kind.info.kind == "abstractive" else label_of(target, kind)
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,19 @@ CASES = {
     "regression": Case(TaskSpec("regression", "price")),
     "regression-absolute": Case(TaskSpec("regression", "price", metric="mae", loss="absolute")),
     "regression-huber": Case(TaskSpec("regression", "price", loss="huber"), plain=False),
+    "abstractive": Case(
+        TaskSpec(
+            "abstractive",
+            ["number", "words", "read"],
+            text="read",
+            vocabulary=200,
+            read=4,
+            write=4,
+            width=8,
+            beam=1,
+        ),
+        plain=False,
+    ),
     "summarisation": Case(
         TaskSpec(
             "summarisation",
@@ -116,6 +137,8 @@ def certain_outputs(kind: Kind, target: NDArray[np.float32]) -> NDArray[np.float
     if kind.info.kind == "summarisation":
         share = known[:, 0].clip(1e-9, 1 - 1e-9)
         return np.log(share / (1 - share))[:, None]
+    if kind.info.kind == "abstractive":
+        return known[:, 1:5]
     if kind.info.kind == "multiclass":
         return 9.0 * (known[:, None] == np.arange(kind.width))
     return 9.0 * (2 * known.reshape(len(known), -1) - 1)
@@ -191,7 +214,7 @@ def test_a_member_of_a_population_equals_the_member_alone(
 def test_labels_come_back_from_certain_outputs(kind: Kind, target: NDArray[np.float32]) -> None:
     rows = labelled(target)
     decoded = kind.decode(certain_outputs(kind, target))
-    np.testing.assert_allclose(decoded.values[rows], label_of(target, kind)[rows], rtol=1e-5)
+    np.testing.assert_allclose(decoded.values[rows], answer_of(target, kind)[rows], rtol=1e-5)
     for metric in kind.metrics.values():
         perfect = metric(target[rows], kind.decode(certain_outputs(kind, target)[None, rows]))
         assert perfect == pytest.approx([1.0 if metric.higher_is_better else 0.0], abs=1e-3)
@@ -242,7 +265,11 @@ def test_without_a_labelled_train_row_there_is_no_task(case: Case) -> None:
 
 
 def test_an_unknown_metric_names_the_nearest(case: Case) -> None:
-    wrong = {"regression": "rmsee", "summarisation": "rouge3"}.get(case.spec.kind, "log_los")
+    wrong = {
+        "regression": "rmsee",
+        "summarisation": "rouge3",
+        "abstractive": "rouge3",
+    }.get(case.spec.kind, "log_los")
     spec = replace(case.spec, metric=wrong)
     kind: Any = catalogue.load("kind", spec.kind)
     with pytest.raises(

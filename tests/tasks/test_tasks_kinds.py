@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from pipeline.errors import DataError
-from pipeline.study.spec import TaskSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.tasks.base import Kind, TaskInfo
 from pipeline.tasks.binary import Binary
 from pipeline.tasks.multiclass import Multiclass

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.study.spec import BudgetSpec, TaskSpec
+from pipeline.study.task_spec import BudgetSpec, TaskSpec
 from pipeline.tasks.base import Kind
 from pipeline.tasks.documents import MOST_PIECES, Document, Documents, split_document
 from pipeline.tasks.summarisation import Summarisation, rows_of_documents

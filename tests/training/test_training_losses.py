@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.study import catalogue
-from pipeline.study.spec import TaskSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.tasks.base import Kind
 from pipeline.training.augmentation import Mixing
 from pipeline.training.losses import TaskLosses

@@ -6,7 +6,7 @@ from training_data import SPECS, member
 
 from pipeline.data.prepared import Prepared
 from pipeline.models.build import load_members
-from pipeline.study.spec import TaskSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.study.weights_spec import WeightsSpec
 from pipeline.training.members import Member, architecture_of, arrays_of, structure_of
 from pipeline.training.state import FlatState

@@ -11,7 +11,8 @@ import pandas as pd
 from pipeline.data.encoding import CategoricalColumn, Encoder, NumericColumn
 from pipeline.data.prepared import Part, Prepared, PrepareReport
 from pipeline.study import catalogue
-from pipeline.study.spec import AugmentSpec, ModelSpec, TaskSpec, TrainSpec
+from pipeline.study.spec import AugmentSpec, ModelSpec, TrainSpec
+from pipeline.study.task_spec import TaskSpec
 from pipeline.study.weights_spec import WeightsSpec
 from pipeline.training.members import Member
 

@@ -1,0 +1,349 @@
+"""A decoder that writes a text word by word and may copy from its source, for K members at once.
+
+Pointer-generator (See, Liu and Manning, 2017): the chance of a word w is
+g * p(w) + (1 - g) * sum of the attention on the places of the source where w stands,
+with g a gate and p a softmax over a vocabulary fitted on train. Two things differ from the paper.
+The source is read by two layers that see two words to either side, not by a recurrent network: all
+places at once. And attention gets a learned bias where the word before a place is the word just
+written, so that runs of words are copied even if the vocabulary knows none of them.
+
+Words are numbers: PAD 0, UNKNOWN 1, END 2, then the vocabulary's; a number of the vocabulary's
+size V or more stands for a word outside it, which can only be copied.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.models.layers import Linear, MemberLayer, dropout
+from pipeline.models.trunk import Rates
+
+PAD, UNKNOWN, END = 0, 1, 2
+FIRST_WORD = 3
+
+_REACH = 2  # words to either side that a reading layer sees
+_SMALLEST = 1e-9  # chance below which a word counts as impossible
+_LENGTH_PENALTY = 0.8  # alpha of Wu et al. (2016), section 7
+
+
+@dataclass(frozen=True)
+class GeneratorShape:
+    """What gives a decoder its shape.
+
+    Attributes:
+        vocabulary: V, the words that can be written without copying, specials included.
+        read: S, words of the source that are read.
+        write: T, most words that are written, the end included.
+        width: H, of embeddings and states.
+        beam: Texts kept while writing; 1 takes the likeliest word each time.
+    """
+
+    vocabulary: int
+    read: int
+    write: int
+    width: int
+    beam: int
+
+    def to_json(self) -> dict[str, int]:
+        """Returns plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> GeneratorShape:
+        """Reads what `to_json` gave."""
+        return cls(**values)
+
+
+class Words(MemberLayer):
+    """Embeddings of words and of places in the source, a GRU's weights, the bias for runs."""
+
+    def __init__(self, n_members: int, shape: GeneratorShape, dtype: torch.dtype) -> None:
+        super().__init__()
+
+        def parameter(*sizes: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(n_members, *sizes, dtype=dtype))
+
+        self.table = parameter(shape.vocabulary, shape.width)
+        self.place = parameter(shape.read, shape.width)
+        self.follow = parameter(1, 1)
+
+    def initialise(self, member: int, generator: torch.Generator) -> None:
+        """Draws words and places from N(0, 0.1); runs start with a bias of 2."""
+        with torch.no_grad():
+            for part in (self.table, self.place):
+                part[member].normal_(0, 0.1, generator=generator)
+            self.follow[member] = 2.0
+
+    def forward(self, words: Tensor) -> Tensor:
+        """Maps (B, L) numbers of words, or (K, B, L) where members differ, to (K, B, L, H)."""
+        known = torch.where(words < self.table.shape[1], words, UNKNOWN)
+        if known.dim() == 2:
+            return self.table[:, known]
+        members = torch.arange(len(known), device=known.device).reshape(-1, 1, 1)
+        return self.table[members, known]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A source as the decoder sees it; R rows, of K members.
+
+    Attributes:
+        words: (R, S) numbers.
+        states: (K, R, S, H).
+        hidden: (R, S) true where there is no word.
+    """
+
+    words: Tensor
+    states: Tensor
+    hidden: Tensor
+
+    def repeated(self, times: int) -> Reading:
+        """Returns each row several times, one after the other."""
+        return Reading(
+            self.words.repeat_interleave(times, 0),
+            self.states.repeat_interleave(times, 1),
+            self.hidden.repeat_interleave(times, 0),
+        )
+
+
+class Generator(nn.Module):
+    """The decoder of one task.
+
+    Args:
+        n_members: K.
+        shape: Its shape.
+        dtype: Of the parameters.
+    """
+
+    def __init__(self, n_members: int, shape: GeneratorShape, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.shape = shape
+        width = shape.width
+
+        def linear(n_in: int, n_out: int) -> Linear:
+            return Linear(n_members, n_in, n_out, dtype)
+
+        self.words = Words(n_members, shape, dtype)
+        self.near = linear((2 * _REACH + 1) * width, width)
+        self.far = linear((2 * _REACH + 1) * width, width)
+        self.start = linear(width, width)
+        self.of_word = linear(width, 3 * width)
+        self.of_state = linear(width, 3 * width)
+        self.query = linear(width, width)
+        self.mix = linear(2 * width, width)
+        self.output = linear(width, shape.vocabulary)
+        self.gate = linear(3 * width, 1)
+
+    def losses(
+        self, opening: Tensor, source: Tensor, target: Tensor, rates: Rates | None
+    ) -> Tensor:
+        """Returns the (K, R, 2) losses of references: means over their words; see `score`.
+
+        The first is that of -log p of the words, the second that of -log p averaged over the
+        vocabulary; with smoothing e the loss is (1 - e) times the first plus e times the second.
+        """
+        n_words = target.shape[1]
+        present = (target != PAD).to(opening.dtype)  # (R, T)
+        scores = -self.score(opening, source, target, rates)
+        both = torch.stack([scores[..., :n_words], scores[..., n_words:]], dim=3)  # (K, R, T, 2)
+        total = (both * present[..., None]).sum(2)
+        return total / present.sum(1).clamp_min(1)[:, None]
+
+    def read(self, source: Tensor) -> Reading:
+        """Reads (R, S) words."""
+        hidden = source == PAD
+        states = self.words(source) + self.words.place[:, None]  # (K, R, S, H)
+        for layer in (self.near, self.far):
+            shown = states.masked_fill(hidden[..., None], 0)
+            seen = layer(_with_neighbours(shown).flatten(1, 2))
+            states = states + torch.tanh(seen).reshape(states.shape)
+        # A row without a word has its first place shown, so that its attention is a number.
+        first = torch.arange(hidden.shape[1], device=hidden.device) == 0
+        hidden = hidden & ~(hidden.all(1, keepdim=True) & first)
+        return Reading(source, states, hidden)
+
+    def begin(self, opening: Tensor, reading: Reading) -> Tensor:
+        """Returns the (K, R, H) first state, from what the trunk says and the whole source."""
+        shown = (~reading.hidden).to(opening.dtype)[..., None]
+        whole = (reading.states * shown).sum(2) / shown.sum(1)
+        return torch.tanh(opening + self.start(whole))
+
+    def step(self, state: Tensor, word: Tensor) -> Tensor:
+        """Moves (K, R, H) states on by embedded words (K, R, H): a GRU's cell."""
+        from_word, from_state = self.of_word(word), self.of_state(state)
+        reset_w, update_w, new_w = from_word.chunk(3, dim=2)
+        reset_s, update_s, new_s = from_state.chunk(3, dim=2)
+        update = torch.sigmoid(update_w + update_s)
+        new = torch.tanh(new_w + torch.sigmoid(reset_w + reset_s) * new_s)
+        return torch.lerp(new, state, update)
+
+    def look(
+        self, states: Tensor, embedded: Tensor, before: Tensor, reading: Reading,
+        rates: Rates | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """Decides what states write.
+
+        Args:
+            states: (K, R, L, H) at L steps of each row.
+            embedded: (K, R, L, H) of the words before.
+            before: (R, L) the words written before, or (K, R, L) where members differ.
+            reading: The sources.
+            rates: Dropout of a training step.
+
+        Returns:
+            (K, R, L, V) logits, (K, R, L, S) attention, and (K, R, L, 1) logit of the gate.
+        """
+        shape = states.shape[:3]
+        queries = self.query(states.flatten(1, 2)).unflatten(1, shape[1:])
+        scores = queries @ reading.states.mT / math.sqrt(self.shape.width)  # (K, R, L, S)
+        follows = (_shifted(reading.words).unsqueeze(-2) == before.unsqueeze(-1)) & (
+            before.unsqueeze(-1) > UNKNOWN
+        )
+        scores = scores + self.words.follow.unsqueeze(-1) * follows.to(scores.dtype)
+        attention = scores.masked_fill(reading.hidden.unsqueeze(1), -1e9).softmax(-1)
+        context = attention @ reading.states  # (K, R, L, H)
+        both = torch.cat([states, context], dim=3)
+        mixed = torch.tanh(self.mix(both.flatten(1, 2)))
+        if rates is not None:
+            mixed = dropout(mixed, rates.head, rates.noise, "generator")
+        logits = self.output(mixed).unflatten(1, shape[1:])
+        gate = self.gate(torch.cat([both, embedded], dim=3).flatten(1, 2)).unflatten(1, shape[1:])
+        return logits, attention, gate
+
+    def score(self, opening: Tensor, source: Tensor, target: Tensor, rates: Rates | None) -> Tensor:
+        """Returns how likely the words of references are, each after those before it.
+
+        Args:
+            opening: (K, R, H) what the trunk says.
+            source: (R, S) words.
+            target: (R, T) words, PAD behind the end.
+            rates: Dropout of a training step.
+
+        Returns:
+            (K, R, 2 T): log chance of each word, then the mean over the vocabulary of the log
+            chances in its place, which label smoothing needs.
+        """
+        reading = self.read(source)
+        before = torch.cat([torch.zeros_like(target[:, :1]), target[:, :-1]], dim=1)
+        embedded = self.words(before)  # (K, R, T, H)
+        state = self.begin(opening, reading)
+        states = []
+        for position in range(target.shape[1]):
+            state = self.step(state, embedded[:, :, position])
+            states.append(state)
+        logits, attention, gate = self.look(
+            torch.stack(states, dim=2), embedded, before, reading, rates
+        )
+        total = logits.logsumexp(-1)  # (K, R, T)
+        known = target < self.shape.vocabulary
+        at = torch.where(known, target, UNKNOWN).expand(total.shape).unsqueeze(-1)
+        written = (logits.gather(-1, at).squeeze(-1) - total).exp() * known
+        copied = (attention * (source[:, None] == target[:, :, None])).sum(-1)
+        writes = torch.sigmoid(gate.squeeze(-1))
+        chance = writes * written + (1 - writes) * copied
+        return torch.cat([chance.clamp_min(_SMALLEST).log(), logits.mean(-1) - total], dim=2)
+
+    def chances(self, state: Tensor, word: Tensor, reading: Reading) -> tuple[Tensor, Tensor]:
+        """Moves one word on.
+
+        Args:
+            state: (K, R, H).
+            word: (K, R) written last.
+            reading: The sources.
+
+        Returns:
+            The next (K, R, H) states, and the (K, R, V + S) log chances of the words of the
+            vocabulary and of the words at places; at a place, 0 chance unless its word is outside
+            the vocabulary and stands there first.
+        """
+        embedded = self.words(word.unsqueeze(-1))
+        state = self.step(state, embedded.squeeze(2))
+        logits, attention, gate = self.look(
+            state.unsqueeze(2), embedded, word.unsqueeze(-1), reading
+        )
+        writes = torch.sigmoid(gate[:, :, 0])  # (K, R, 1)
+        chance = writes * logits[:, :, 0].softmax(-1)
+        copied = (1 - writes) * attention[:, :, 0]  # (K, R, S)
+        source = reading.words.expand(copied.shape)
+        inside = source < self.shape.vocabulary
+        chance = chance.scatter_add(2, torch.where(inside, source, PAD), copied * inside)
+        same = reading.words[:, :, None] == reading.words[:, None]  # (R, S, S)
+        together = (copied.unsqueeze(2) @ same.to(copied.dtype)).squeeze(2)
+        is_first = ~torch.tril(same, -1).any(2)
+        outside = together * (~inside & is_first)
+        whole = torch.cat([chance, outside], dim=2)
+        whole[:, :, [PAD, UNKNOWN]] = 0
+        return state, whole.clamp_min(_SMALLEST).log()
+
+    def write(self, opening: Tensor, source: Tensor, beam: int) -> Tensor:
+        """Writes texts by beam search.
+
+        Args:
+            opening: (K, R, H) what the trunk says.
+            source: (R, S) words.
+            beam: Texts kept; 1 is greedy.
+
+        Returns:
+            (K, R, T) words, PAD from the end on.
+        """
+        n_members, n_rows, _ = opening.shape
+        first = self.read(source)
+        state = self.begin(opening, first).repeat_interleave(beam, 1)  # (K, R * beam, H)
+        reading = first.repeated(beam)
+        size = (n_members, n_rows, beam)
+        word = source.new_full((n_members, n_rows * beam), PAD)
+        texts = source.new_full((*size, self.shape.write), PAD)
+        scores = state.new_full(size, -1e9)
+        scores[:, :, 0] = 0  # the first step has one text to go on from
+        done = source.new_zeros(size, dtype=torch.bool)
+        lengths = state.new_zeros(size)
+        for position in range(self.shape.write):
+            state, following = self.chances(state, word, reading)
+            following = following.reshape(*size, following.shape[2])  # (K, R, beam, V + S)
+            n_choices = following.shape[-1]
+            ended = torch.full_like(following, -1e9)
+            ended[..., PAD] = 0  # a text that ended stays as it is
+            following = torch.where(done.unsqueeze(-1), ended, following)
+            total = (scores.unsqueeze(-1) + following).flatten(2)
+            scores, best = total.topk(beam, dim=2)  # (K, R, beam)
+            parent, choice = best // n_choices, best % n_choices
+            word = self._word(choice, source)
+            texts = texts.gather(2, parent.unsqueeze(-1).expand(texts.shape))
+            done, lengths = done.gather(2, parent), lengths.gather(2, parent)
+            texts[..., position] = torch.where(done | (word == END), PAD, word)
+            lengths = lengths + (~done).to(lengths.dtype)
+            done = done | (word == END)
+            rows = parent + beam * torch.arange(n_rows, device=source.device)[:, None]
+            at = rows.flatten(1).unsqueeze(-1).expand(-1, -1, state.shape[2])
+            state = state.gather(1, at)
+            word = word.flatten(1)
+            if bool(done.all()):
+                break
+        penalty = ((5 + lengths) / 6) ** _LENGTH_PENALTY
+        winner = (scores / penalty.to(scores.dtype)).argmax(2)  # (K, R)
+        at = winner[:, :, None, None].expand(-1, -1, 1, self.shape.write)
+        return texts.gather(2, at).squeeze(2)
+
+    def _word(self, choice: Tensor, source: Tensor) -> Tensor:
+        """Returns the words of (K, R, beam) choices: of the vocabulary, or at a place."""
+        place = (choice - self.shape.vocabulary).clamp_min(0)
+        copied = source.expand(len(choice), -1, -1).gather(2, place)
+        return torch.where(choice < self.shape.vocabulary, choice, copied)
+
+
+def _with_neighbours(states: Tensor) -> Tensor:
+    """Puts the states of near places beside each other: (K, R, S, H) to (K, R, S, 5 H)."""
+    padded = nn.functional.pad(states, (0, 0, _REACH, _REACH))
+    n_places = states.shape[2]
+    return torch.cat([padded[:, :, i : i + n_places] for i in range(2 * _REACH + 1)], dim=3)
+
+
+def _shifted(words: Tensor) -> Tensor:
+    """Returns the word before each place of (R, S), PAD before the first."""
+    return torch.cat([torch.zeros_like(words[:, :1]), words[:, :-1]], dim=1)
