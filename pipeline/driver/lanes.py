@@ -56,7 +56,8 @@ class LanePruner(Pruner):
             keys = {number: key for key, (at, number) in self._places.items() if at == index}
             own = {number: rung.own[key] for number, key in keys.items()}
             training = frozenset(number for number, key in keys.items() if key in rung.training)
-            tasks = {**lane.told_tasks, **{n: rung.tasks[key] for n, key in keys.items()}}
+            own_tasks = {n: rung.tasks[key] for n, key in keys.items() if key in rung.tasks}
+            tasks = {**lane.told_tasks, **own_tasks}
             decided = self._rule.decide(Rung(rung.epoch, lane.told, own, training, tasks))
             stops |= {keys[number]: stop for number, stop in decided.items()}
         return stops

@@ -46,7 +46,7 @@ class Case:
         self.study: Study = parse_study(text)
         self.prepared = prepared
         self.folder = StudyFolder(studies, "compared")
-        describe = lambda trials, state: (pd.DataFrame(), "")  # noqa: E731
+        describe = lambda trials, state: (pd.DataFrame(), "", {})  # noqa: E731
         Search(
             self.study, prepared, self.folder, NullTracker(), SearchOptions(4), [], describe
         ).run()  # fmt: skip

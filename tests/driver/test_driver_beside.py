@@ -45,7 +45,7 @@ class Launcher:
     def search(self, n_trials: int = N_TRIALS) -> None:
         tracker = RecordingTracker(self.memory)
         options = SearchOptions(n_trials)
-        describe = lambda trials, state: (pd.DataFrame(), "")  # noqa: E731
+        describe = lambda trials, state: (pd.DataFrame(), "", {})  # noqa: E731
         Search(self.study, self.prepared, self.files, tracker, options, [], describe).run()
 
     def launch(self, crash_at: int | None = None, n_workers: int = 1) -> Outcome:
