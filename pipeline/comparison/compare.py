@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.comparison.rows import Model, Row
 from pipeline.comparison.summaries import samples, summary_rows
@@ -58,41 +59,61 @@ class Scored:
 
 
 def score_rows(rows: Sequence[Row], prepared: Prepared, part: str, seed: int) -> list[Scored]:
-    """Scores every row on one part."""
-    infos = {kind.info.name: kind for kind in prepared.kinds()}
+    """Scores every row on one part, under draws of its rows that all models have in common."""
+    base = {kind.info.name: kind for kind in prepared.kinds()}
     valid, held = prepared.parts["valid"], prepared.parts[part]
 
-    def kinds_of(model: Model) -> list[Kind]:
-        base = [infos[task] for task in model.tasks]
-        return tuned(base, model.outputs["valid"], valid.targets)
+    def tuned_kinds(model: Model) -> list[Kind]:
+        return tuned([base[task] for task in model.tasks], model.outputs["valid"], valid.targets)
 
-    models = [(model, kinds_of(model)) for row in rows for model in row.models]
+    models = [(model, tuned_kinds(model)) for row in rows for model in row.models]
     drawn = bootstrap_models(
         [(kinds, model.outputs[part]) for model, kinds in models],
         held.targets, held.groups, seed=seed,
     ) if models else []  # fmt: skip
     units = {task: n_units(kind, held.targets, held.groups)
-             for task, kind in infos.items()}  # fmt: skip
-    found = iter(zip(models, drawn, strict=True))
-    scored = []
-    for row in rows:
-        own = [next(found) for _ in row.models]
-        readings = [evaluate_one(kinds, model.outputs[part], held.targets, part)
-                    for (model, kinds), _ in own]  # fmt: skip
-        on_valid = [evaluate_one(kinds, model.outputs["valid"], valid.targets, "valid")
-                    for (model, kinds), _ in own]  # fmt: skip
-        scores = {}
-        for task in infos:
-            seeds = [(reading.scores[task], samples[:, model.tasks.index(task)])
-                     for ((model, _), samples), reading in zip(own, readings, strict=True)
-                     if task in model.tasks]  # fmt: skip
-            values, samples = (np.array(column) for column in zip(*seeds, strict=True))
-            scores[task] = Scores(values, samples, units[task])
-        evaluation = _over_seeds(readings, list(infos))
-        by_key = dict(zip(row.keys, readings, strict=True))
-        valid_mean = _over_seeds(on_valid, list(infos)).mean
-        scored.append(Scored(row, by_key, evaluation, scores, valid_mean))
-    return scored
+             for task, kind in base.items()}  # fmt: skip
+    read = iter([
+        _Read(
+            model,
+            evaluate_one(kinds, model.outputs["valid"], valid.targets, "valid"),
+            evaluate_one(kinds, model.outputs[part], held.targets, part),
+            of_draws,
+        )
+        for (model, kinds), of_draws in zip(models, drawn, strict=True)
+    ])  # fmt: skip
+    return [_scored(row, [next(read) for _ in row.models], units) for row in rows]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A model with all its metrics on valid and on the part, and (D, T) scores of its tasks."""
+
+    model: Model
+    valid: Evaluation
+    held: Evaluation
+    drawn: NDArray[np.float64]
+
+
+def _scored(row: Row, models: Sequence[_Read], units: Mapping[str, int]) -> Scored:
+    """Returns a row's scores.
+
+    Args:
+        row: The row.
+        models: Its models.
+        units: Task to what is drawn of it: labelled rows, or their groups.
+    """
+    scores = {}
+    for task, n_drawn in units.items():
+        own = [one for one in models if task in one.model.tasks]
+        values = np.array([one.held.scores[task] for one in own])
+        drawn = np.array([one.drawn[:, one.model.tasks.index(task)] for one in own])
+        scores[task] = Scores(values, drawn, n_drawn)
+    tasks = list(units)
+    readings = {one.model.key: one.held for one in models}
+    evaluation = _over_seeds([one.held for one in models], tasks)
+    valid = _over_seeds([one.valid for one in models], tasks).mean
+    return Scored(row, readings, evaluation, scores, valid)
 
 
 def _over_seeds(readings: Sequence[Evaluation], tasks: Sequence[str]) -> Evaluation:

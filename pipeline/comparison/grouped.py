@@ -18,7 +18,7 @@ Groups = Sequence[tuple[int, ...]]
 """A partition of the tasks' numbers."""
 
 NAMES = {
-    "grouped": "the recommended groups",
+    "grouped": "groups by transfer",
     "all_in_one": "one model for all",
     "each_alone": "one model each",
 }

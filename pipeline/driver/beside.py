@@ -19,7 +19,7 @@ from pipeline.driver.interrupts import Interrupts
 from pipeline.driver.lanes import Lane, train_lanes
 from pipeline.driver.launch import default_workers, make_backend, make_pruner
 from pipeline.driver.records import Cohort, StudyFolder
-from pipeline.driver.rows import baseline_rows, tuned_row
+from pipeline.driver.rows import baseline_rows, objectives_of, tuned_row
 from pipeline.driver.searched import AskedCohort, SearchedRow
 from pipeline.driver.sizing import array_size
 from pipeline.errors import Interrupted
@@ -140,7 +140,7 @@ class RowsBeside:
         interrupts: Interrupts,
     ) -> None:
         asked = [(row, row.ask(cohort)) for row, cohort in cohorts]
-        lanes = [Lane(found.members, row.told(), row.runs.epochs) for row, found in asked]
+        lanes = [self._lane(row, found) for row, found in asked]
         try:
             trained = train_lanes(
                 backend, lanes, population, self._pruner, lambda: interrupts.requested,
@@ -153,6 +153,14 @@ class RowsBeside:
             raise
         for (row, found), results in zip(asked, trained, strict=True):
             row.tell(row.keep(found, results))
+
+    def _lane(self, row: SearchedRow, asked: AskedCohort) -> Lane:
+        """Returns a cohort that is pruned by the tasks that its row is judged by."""
+        tasks = objectives_of(self.study, row.row) or row.row.tasks
+        return Lane(
+            asked.members, row.told(), row.runs.epochs, row.told_tasks(),
+            make_pruner(self.study, tasks),
+        )  # fmt: skip
 
     def _finalists(self, backend: Backend, population: int, interrupts: Interrupts) -> None:
         if interrupts.requested:

@@ -20,19 +20,21 @@ class Lane:
         told: Curves of the lane's earlier trials.
         on_epochs: Sees each of its members' each epoch exactly once.
         told_tasks: Curves of each task, of the lane's earlier trials.
+        rule: Prunes the lane in place of the rule of all, at the same rungs.
     """
 
     members: Sequence[Member]
     told: Curves
     on_epochs: Callable[[Sequence[EpochResult]], None]
     told_tasks: TaskCurves = field(default_factory=dict)
+    rule: Pruner | None = None
 
 
 class LanePruner(Pruner):
     """Decides for each lane as its rule would decide were the lane alone.
 
     Args:
-        rule: The study's pruner.
+        rule: The study's pruner, for lanes without their own.
         lanes: The lanes.
         places: Lane and number within it, by the number that a member trains under.
     """
@@ -56,9 +58,12 @@ class LanePruner(Pruner):
             keys = {number: key for key, (at, number) in self._places.items() if at == index}
             own = {number: rung.own[key] for number, key in keys.items()}
             training = frozenset(number for number, key in keys.items() if key in rung.training)
-            own_tasks = {n: rung.tasks[key] for n, key in keys.items() if key in rung.tasks}
-            tasks = {**lane.told_tasks, **own_tasks}
-            decided = self._rule.decide(Rung(rung.epoch, lane.told, own, training, tasks))
+            if not training:
+                continue
+            here = {n: rung.tasks[key] for n, key in keys.items() if key in rung.tasks}
+            rule = lane.rule or self._rule
+            tasks = {**lane.told_tasks, **here}
+            decided = rule.decide(Rung(rung.epoch, lane.told, own, training, tasks))
             stops |= {keys[number]: stop for number, stop in decided.items()}
         return stops
 
@@ -77,7 +82,7 @@ def train_lanes(
         backend: Where members run.
         lanes: The lanes.
         population: Most members in one array.
-        rule: Prunes within each lane.
+        rule: Prunes within each lane that has no rule of its own.
         stopping: Asked between epochs; True ends everything with `Interrupted`.
         once_started: See `CohortRun.run`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -70,8 +70,14 @@ class SearchResult:
     phases: Mapping[str, float]
 
 
-def make_pruner(study: Study) -> Pruner:
-    """Makes the study's pruner, whose rungs reach to the most epochs that a trial may have."""
+def make_pruner(study: Study, tasks: Sequence[str] | None = None) -> Pruner:
+    """Makes the study's pruner, whose rungs reach to the most epochs that a trial may have.
+
+    Args:
+        study: The study.
+        tasks: What a row is judged by where the study has several objectives; by default those.
+            Floors of other tasks do not count: a task alone learns no other.
+    """
     found = study.ranges.get("train.epochs")
     n_epochs = study.spec.train.epochs
     if isinstance(found, Range):
@@ -79,9 +85,10 @@ def make_pruner(study: Study) -> Pruner:
     elif isinstance(found, Choices):
         n_epochs = max(found.choices)
     search = study.spec.search
-    tasks = () if isinstance(search.objective, str) else search.objective
+    objectives = () if isinstance(search.objective, str) else tasks or search.objective
+    floors = {task: floor for task, floor in search.floors.items() if task in objectives}
     pruner: Pruner = catalogue.load("pruner", pruner_name(search))(
-        n_epochs, study.spec.seed, tasks, search.floors
+        n_epochs, study.spec.seed, objectives, floors
     )
     return pruner
 

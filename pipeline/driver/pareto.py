@@ -10,7 +10,6 @@ from pipeline.data.prepared import Prepared
 from pipeline.driver.records import TrialRecord
 from pipeline.evaluation.evaluate import constant_outputs, evaluate_one
 from pipeline.evaluation.pareto import front, hypervolume
-from pipeline.tasks.registry import kind_of
 
 
 def front_trials(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
@@ -44,7 +43,7 @@ def front_volume(prepared: Prepared, trials: Iterable[TrialRecord]) -> float:
 def constant_scores(prepared: Prepared) -> dict[str, float]:
     """Returns the valid score of each task for the best answer without inputs."""
     valid = prepared.parts["valid"]
-    kinds = [kind_of(info) for info in prepared.tasks]
+    kinds = prepared.kinds()
     outputs = constant_outputs(kinds, len(valid))
     return dict(evaluate_one(kinds, outputs, valid.targets, "valid").scores)
 

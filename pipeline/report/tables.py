@@ -95,9 +95,10 @@ def choice_line(choice: Choice) -> str:
     means = ", ".join(
         f"#{number} {_number(mean) or 'none'}" for number, mean in choice.candidates.items()
     )
+    why = ", the knee of their mean scores on the objectives" if shipped.objectives else ""
     return (
-        f"Finalists, mean valid score over fresh seeds: {means}. #{shipped.number} is chosen; its "
-        f"median seed {shipped.replicate} of {len(choice.seeds)} ({_number(shipped.score)}) is "
+        f"Finalists, mean valid score over fresh seeds: {means}. #{shipped.number} is chosen{why}; "
+        f"its median seed {shipped.replicate} of {len(choice.seeds)} ({_number(shipped.score)}) is "
         "what is shipped, evaluated as `best` and promoted."
     )
 

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from driver_cases import small_frame, small_study
 
-from pipeline import search
+from pipeline import compare, search
 from pipeline.driver.journal import TrialJournal, sampler_faults
 from pipeline.driver.launch import make_pruner
 from pipeline.driver.pareto import constant_scores, front_trials, front_volume
@@ -22,6 +22,7 @@ from pipeline.stages import prepare
 from pipeline.study.loading import Study
 from pipeline.study.ranges import Range
 from pipeline.tracking.store import Store
+from pipeline.training.members import Stop
 
 BOTH = ["colour", "size"]
 TABLES = {"rows": small_frame()}
@@ -212,3 +213,23 @@ def test_members_are_pruned_in_a_search(store: Store) -> None:
     assert pruned
     assert all(trial.number >= 10 and trial.epochs >= 3 for trial in pruned)
     assert any("below its floor" in t.reason or "below the median" in t.reason for t in pruned)
+
+
+def test_a_row_is_pruned_by_what_it_is_judged_by(store: Store, monkeypatch) -> None:
+    study = study_of("pareto_rows", search__floors={"size": -9.0}, search__trials=16)
+    launched(study, store, n_workers=1)
+    seen: dict[tuple[str, ...], set[int]] = {}
+    decide = Dominated.decide
+
+    def noted(rule: Dominated, rung: Rung) -> dict[int, Stop]:
+        assert rule.floors.keys() <= {*rule.tasks}, "a task that is not learned has no floor"
+        for number in (*rung.told, *rung.own):
+            assert all(rung.tasks[number].get(task) for task in rule.tasks)
+        seen.setdefault(tuple(rule.tasks), set()).add(len(rung.told))
+        return decide(rule, rung)
+
+    monkeypatch.setattr(Dominated, "decide", noted)
+    document = compare(study, store=store, tables=TABLES, n_workers=1, say=lambda said: None)
+    assert seen.keys() == {("colour", "size"), ("colour",), ("size",)}
+    assert all(max(told) > 0 for told in seen.values()), "later cohorts know earlier ones"
+    assert {row["kind"] for row in document["rows"]} >= {"equal_weights", "single_task"}

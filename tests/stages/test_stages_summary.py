@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from pipeline import compare, promote, search
+from pipeline.driver.pareto import constant_scores
+from pipeline.evaluation.evaluate import constant_outputs, evaluate_one
 from pipeline.report.comparison import summary_tables
 from pipeline.serving.bundle import bundle
 from pipeline.stages.session import find_trial, model_of, open_searched
@@ -109,3 +111,23 @@ def test_a_summary_is_learned_compared_and_served(store: Store, tmp_path: Path) 
         )  # fmt: skip
     assert "ANSWER" in done.stdout, done.stderr
     assert '"gist": ["Two words here are many more than that.", ""]' in done.stdout
+
+
+def test_a_summary_may_be_one_of_several_objectives(store: Store) -> None:
+    text = STUDY.replace("name: reports", "name: reports_front").replace(
+        "search: {", "search: {objective: [gist, grade], finalists: null, "
+    )
+    tables = {"reports": reports()}
+    found = search(
+        parse_study(text), n_workers=1, store=store, tables=tables, say=lambda text: None
+    )
+    assert {one["trial"] for one in found["front"]} <= {0, 1}
+    best = found["best"]["scores"]
+    session = open_searched(parse_study(text), store, tables)
+    least = constant_scores(session.prepared)
+    valid = session.prepared.parts["valid"]
+    constant = constant_outputs(session.prepared.kinds(), len(valid))
+    read = evaluate_one(session.prepared.kinds(), constant, valid.targets, "valid")
+    assert least == pytest.approx(read.scores)
+    volume = (best["gist"] - least["gist"]) * (best["grade"] - least["grade"])
+    assert found["hypervolume"] >= volume - 1e-9 > 0
