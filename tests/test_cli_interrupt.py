@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,9 @@ def test_ctrl_c_closes_the_runs_and_the_study_goes_on(store: Store, tmp_path: Pa
     runs = runs_of(store, "cli_stopped")
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {run.info.run_id for run in runs} >= {trial.run_id for trial in trials}
-    assert len(runs) == 7  # the parent and one a trial
+    rows = Counter(run.data.tags.get("row") for run in runs)
+    # The parent and one a trial; then the finalists, three trials under five fresh seeds.
+    assert rows == {None: 7, "finalist": 15}
 
 
 def check_interrupted(store: Store) -> None:

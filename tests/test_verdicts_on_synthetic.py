@@ -18,7 +18,7 @@ from pipeline.driver.beside import RowsBeside
 from pipeline.driver.launch import SearchOptions
 from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.rows import RowPlan
-from pipeline.driver.search import Search
+from pipeline.driver.search import Description, Search
 from pipeline.serving.predictor import Predictor
 from pipeline.tracking.tracker import NullTracker
 
@@ -40,8 +40,8 @@ def compared(dial: float, seed: int, folder: Path) -> dict[str, Any]:
     prepared = prepare_data(study.spec, Path(), folder / "cache", tables=tables)
     files = StudyFolder(folder / "studies", "synthetic")
 
-    def describe(trials: object, state: str) -> tuple[pd.DataFrame, str]:
-        return pd.DataFrame(), ""
+    def describe(trials: object, state: str) -> Description:
+        return pd.DataFrame(), "", {}
 
     Search(
         plain, prepared, files, NullTracker(), SearchOptions(N_TRIALS), [], describe

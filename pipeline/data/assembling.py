@@ -22,7 +22,14 @@ from pipeline.data.leaks import leak_share
 from pipeline.data.pieces import SUMMARIES, with_pieces
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
 from pipeline.data.references import reference_faults, target_columns
-from pipeline.data.rows import SourceRows, all_parts, group_numbers, join_inputs, split_source
+from pipeline.data.rows import (
+    SourceRows,
+    all_parts,
+    group_numbers,
+    join_inputs,
+    source_numbers,
+    split_source,
+)
 from pipeline.data.screening import copy_warnings, counting_columns, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
 from pipeline.data.text_encoding import Progress, documents, refuse_bytes
@@ -33,7 +40,7 @@ from pipeline.study.spec import StudySpec
 from pipeline.tasks.base import TaskInfo
 from pipeline.text.ragged import Ragged
 
-FORMAT_VERSION = 1  # of the arrays; raised when they change for the same data and settings
+FORMAT_VERSION = 2  # of the arrays; raised when they change for the same data and settings
 
 
 def settings(spec: StudySpec) -> dict[str, Any]:
@@ -239,7 +246,7 @@ def _cut_parts(
     targets: Mapping[str, NDArray[np.float32]],
 ) -> dict[str, Part]:
     ids = np.concatenate([found.ids for found in rows.values()])
-    groups = group_numbers(rows)
+    groups, sources = group_numbers(rows), source_numbers(rows)
     whole = all_parts(rows)
     parts = {}
     for part in PARTS:
@@ -251,6 +258,7 @@ def _cut_parts(
             ids[inside],
             None if groups is None else groups[inside],
             {name: ragged.take(inside) for name, ragged in encoded.texts.items()},
+            None if sources is None else sources[inside],
         )
     return parts
 
@@ -280,7 +288,8 @@ def _prepared_digest(
         for part in parts.values()
         for array in (part.numeric[:, :n_tabular], part.codes, *_flat(part.texts))
     ]
-    arrays += [part.groups.tobytes() for part in parts.values() if part.groups is not None]
+    arrays += [numbers.tobytes() for part in parts.values()
+               for numbers in (part.groups, part.sources) if numbers is not None]  # fmt: skip
     own = sha256([json_bytes(settings(spec)), json_bytes(fitted), *arrays])
     return digest([data_digest.encode(), own.encode()])
 

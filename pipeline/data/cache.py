@@ -117,8 +117,8 @@ def _arrays(part: Part, tasks: tuple[TaskInfo, ...]) -> dict[str, NDArray[Any]]:
         "numeric": part.numeric, "codes": part.codes, "ids": part.ids,
         **{f"target{i}": part.targets[task.name] for i, task in enumerate(tasks)},
     }  # fmt: skip
-    if part.groups is not None:
-        arrays["groups"] = part.groups
+    numbers = {"groups": part.groups, "sources": part.sources}
+    arrays |= {name: array for name, array in numbers.items() if array is not None}
     for name, rows in part.texts.items():
         arrays |= {f"{_TEXT}{name}.{key}": array for key, array in rows.arrays().items()}
     return arrays
@@ -173,6 +173,7 @@ def _restore_part(
         ids=arrays["ids"],
         groups=arrays.get("groups"),
         texts={text: Ragged(**fields) for text, fields in texts.items()},
+        sources=arrays.get("sources"),
     )
 
 

@@ -29,6 +29,8 @@ class Part:
         ids: (N,) fixed-width ASCII bytes: the row's id or a hash of its content.
         groups: (N,) int64 group number where the split is grouped, else None.
         texts: Name to N rows of different lengths, such as the `terms` of documents.
+        sources: (N,) number of each row's source, in the study's order, the pieces of a summary
+            as one of their own; None where all rows are of one.
     """
 
     numeric: NDArray[np.float32]
@@ -37,6 +39,7 @@ class Part:
     ids: NDArray[np.bytes_]
     groups: NDArray[np.int64] | None = None
     texts: Mapping[str, Ragged] = field(default_factory=dict)
+    sources: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return int(self.numeric.shape[0])

@@ -119,6 +119,14 @@ def all_parts(rows: Mapping[str, SourceRows]) -> NDArray[np.str_]:
     return np.concatenate([found.parts for found in rows.values()])
 
 
+def source_numbers(rows: Mapping[str, SourceRows]) -> NDArray[np.int32] | None:
+    """Numbers the source of each row of all sources; None where there is one."""
+    if len(rows) == 1:
+        return None
+    lengths = [len(found.parts) for found in rows.values()]
+    return np.repeat(np.arange(len(rows), dtype=np.int32), lengths)
+
+
 def group_numbers(rows: Mapping[str, SourceRows]) -> NDArray[np.int64] | None:
     """Numbers the groups of all sources; a row of an ungrouped source is a group of its own."""
     if all(found.groups is None for found in rows.values()):

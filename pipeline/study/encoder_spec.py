@@ -15,7 +15,7 @@ class EncoderSpec:
     Attributes:
         kind: A catalogue name, or several whose vectors stand side by side. Where it is not
             given: `tfidf`, and `pretrained` beside it where `path` is given, because the two know
-            different things and together beat either (studies/LOG.md).
+            different things: which words stand there, and what they mean.
         width: Numbers that the term weights of a document are reduced to.
         path: Of `pretrained`: a folder, or a name of the Hugging Face hub.
         max_tokens: Of `pretrained`: tokens of a document that it reads; what comes later is cut

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.errors import Fault, near_miss
 from pipeline.study.catalogue import CATALOGUE, entry, names
+from pipeline.study.faults import shown
 from pipeline.study.own import CONTRACTS, is_own
 from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import SplitSpec, StudySpec
@@ -41,6 +42,7 @@ def rule_faults(
         *_model_faults(spec, tree),
         *_weight_faults(spec, tree, tasks),
         *_train_faults(spec, tree),
+        *_sampling_faults(spec, tree, sources),
         *text_faults(spec, tree),
     ]
 
@@ -271,6 +273,24 @@ def _train_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
     if warmup >= epochs:
         rule = "must be below `train.epochs`, for every value that is searched"
         yield Fault("train.warmup_epochs", rule, f"{warmup:g} and {epochs:g}")
+
+
+def _sampling_faults(
+    spec: StudySpec, tree: Mapping[str, Any], sources: Sequence[str]
+) -> Iterable[Fault]:
+    sampling = tree.get("train", {}).get("sampling")
+    if not sampling:
+        return
+    # The pieces that a summary is chosen from are rows of their own beside those of other tasks.
+    chosen = [name for name, task in spec.tasks.items() if task.kind == "summarisation"]
+    if len(sources) == 1 and (not chosen or len(spec.tasks) == 1):
+        yield Fault("train.sampling", "is not read: all rows are of one source", shown(sampling),
+                    "Leave it out: every row stands once in every epoch.")  # fmt: skip
+    elif sampling != "proportional":
+        for key, name in _possible(spec, tree, "train", "optimizer"):
+            if name == "gd":
+                rule = "cannot stand beside `train.sampling`: it takes every row once, in one step"
+                yield Fault(key, rule, name, "Such as `sgd` and `adamw`.")
 
 
 def _possible(

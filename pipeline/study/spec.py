@@ -159,6 +159,18 @@ class AugmentSpec:
 
 
 @dataclass(frozen=True, config=STRICT)
+class SamplingSpec:
+    """How the sources of a study are mixed: a source of n rows has a share like n**(1 / T).
+
+    Attributes:
+        temperature: T. 1 is the proportional mix, large ones come near the uniform one. Members
+            of one array share it, so that a list of choices trains faster than a range.
+    """
+
+    temperature: Annotated[float, Field(ge=1), SEARCHABLE] = 1.0
+
+
+@dataclass(frozen=True, config=STRICT)
 class TrainSpec:
     """How a member is trained.
 
@@ -176,6 +188,12 @@ class TrainSpec:
         augment: Changes to train batches.
         epochs: Most passes over the train rows.
         batch_size: Rows a step; `gd` takes all.
+        sampling: Of several sources (the sentences that a summary is chosen from are one of their
+            own): how often the rows of each stand in an epoch. `proportional` shows every row
+            once: nothing is left out or repeated unless it is asked for. `uniform` shows equally
+            many rows of each source, a mapping is something between. An epoch keeps its length,
+            the number of train rows: a small source repeats rows, of a large one some are left
+            out, others in every epoch.
         patience: Epochs without a better valid score before a member stops; null for never. The
             best epoch's parameters are kept either way.
         diagnostics: Look now and then at the gradients of the tasks: their lengths, and the
@@ -198,6 +216,14 @@ class TrainSpec:
     batch_size: Annotated[Count, SEARCHABLE] = 256
     patience: Annotated[Count | None, SEARCHABLE] = 5
     diagnostics: bool = True
+    sampling: Literal["proportional", "uniform"] | SamplingSpec = "proportional"
+
+    @property
+    def exponent(self) -> float:
+        """What the sizes of the sources are raised to for their shares of an epoch."""
+        if isinstance(self.sampling, SamplingSpec):
+            return 1 / self.sampling.temperature
+        return {"proportional": 1.0, "uniform": 0.0}[self.sampling]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -101,7 +101,7 @@ class Summarisation(Kind):
 
     Where references consist of the document's sentences, a piece is learned as 1 or 0; else as
     its own overlap with the reference (mean of ROUGE-1 and ROUGE-2 F), which ranks the pieces
-    that an oracle would pass over too (measured: LOG.md).
+    that an oracle would pass over too.
     """
 
     name: ClassVar[str] = "summarisation"

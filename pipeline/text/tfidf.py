@@ -14,7 +14,7 @@ Progress = Callable[[int, int], None]
 """Told how many documents of how many are done."""
 
 MOST_TERMS = 2**15
-"""Terms kept of each block, the most frequent; more cost memory and show no gain (LOG.md)."""
+"""Terms kept of each block, the most frequent: bounds the directions, V * width * 2 bytes."""
 FEWEST_DOCUMENTS = 2
 """Documents of train that must have a term: one that a single document has says nothing."""
 BLOCKS = ("words", "pieces")

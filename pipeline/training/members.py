@@ -169,7 +169,8 @@ def structure_of(member: Member) -> tuple[Any, ...]:
     return (
         member.stream, model.sharing, str(sharing_options(model)), tuple(model.layers),
         tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
-        train.schedule, train.epochs, train.batch_size, tasks, member.weighting.strategy,
+        train.schedule, train.epochs, train.batch_size, train.exponent, tasks,
+        member.weighting.strategy,
     )  # fmt: skip
 
 

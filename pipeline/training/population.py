@@ -75,7 +75,7 @@ class Population:
         train = prepared.parts["train"]
         targets = [torch.from_numpy(train.targets[k.info.name]).to(device) for k in self.kinds]
         self._losses = TaskLosses(self.kinds, targets)
-        self.rows = Rows(train, self._losses.targets, dtype, device)
+        self.rows = Rows(train, self._losses.targets, dtype, device, first.train.exponent)
         self.streams = Streams(first.stream, dtype, device)
         self._n_numbers = len(prepared.encoder.numeric)
         self._segments, self._owners = self.state.segments()
@@ -197,7 +197,7 @@ class Population:
         Returns:
             (K, T, T) inner products of the gradients with respect to what tasks share.
         """
-        rows = self.streams.permutation("diagnostics", self.rows.n_rows)[: self.batch_size]
+        rows = self.rows.order.draw(self.streams, "diagnostics")[: self.batch_size]
         numeric, codes, targets = next(self.rows.batches(rows, self.batch_size))
         return shared_gramian(
             self.state,
@@ -219,7 +219,7 @@ class Population:
         order = (
             torch.arange(self.rows.n_rows, device=self._device)
             if self.optimizer.full_batch
-            else self.streams.permutation("order", self.rows.n_rows)
+            else self.rows.order.draw(self.streams, "order")
         )
         batches = self.rows.batches(order, self.batch_size)
         for (numeric, codes, targets), lr in zip(batches, self._lr(), strict=True):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.prepared import Part
+from pipeline.training.sampling import Order
 
 BLOCK_BYTES = 64 * 2**20
 """What is put in order at once: one gather for many batches, and bounded memory for mapped data."""
@@ -21,15 +22,25 @@ class Rows:
         targets: What each loss needs, (N, ...), rows first.
         dtype: Of numbers in a batch.
         device: Where batches are used. Rows that must travel go there once, as a whole.
+        exponent: How sources are mixed: see `rows_shown`.
+
+    Attributes:
+        order: Of the rows in an epoch.
     """
 
     def __init__(
-        self, part: Part, targets: Sequence[Tensor], dtype: torch.dtype, device: torch.device
+        self,
+        part: Part,
+        targets: Sequence[Tensor],
+        dtype: torch.dtype,
+        device: torch.device,
+        exponent: float = 1.0,
     ) -> None:
         inputs = [torch.from_numpy(part.numeric), torch.from_numpy(part.codes)]
         self._tensors = [tensor.to(device) for tensor in (*inputs, *targets)]
         self._dtype = dtype
         self.n_rows = len(part)
+        self.order = Order(self.n_rows, part.sources, exponent, device)
 
     def batches(
         self, order: Tensor, batch_size: int

@@ -62,6 +62,7 @@ def test_pieces_are_split_as_their_documents(tmp_path: Path) -> None:
         # A row is a letter or a piece, never both; a letter has three pieces of its own group.
         assert (np.isnan(part.targets["loud"]) == inside).all()
         assert inside.sum() == 3 * len(numbers)
+        np.testing.assert_array_equal(part.sources, inside)  # the pieces are the second source
         assert part.groups is not None
         of_group = pd.Series(target[inside, 1]).groupby(part.groups[inside])
         assert (of_group.nunique() == 1).all()

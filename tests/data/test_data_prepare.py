@@ -320,6 +320,10 @@ def test_several_sources_share_inputs_and_not_labels(
         assert has[1].sum() == 30, name
         missing = part.numeric[:, prepared.encoder.n_numeric - 1]  # the last indicator: `height`
         np.testing.assert_array_equal(missing, has[0])
+        np.testing.assert_array_equal(part.sources, has[1])
+    assert prepared.folder is not None
+    for name, part in open_prepared(prepared.folder).parts.items():
+        np.testing.assert_array_equal(part.sources, prepared.parts[name].sources)
 
 
 def _prepare_in_process(folder: Path, number: int) -> None:

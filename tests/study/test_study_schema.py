@@ -76,6 +76,8 @@ def test_the_schema_accepts_the_example(whole: dict[str, Any]) -> None:
         {"weights": {"values": {"a": 1, "b": {"low": 0.1, "high": 1, "log": True}}}},
         {"model": {"sharing": {"choices": ["mmoe", "my.trunks:Deep"]}, "stitch": 0.5}},
         {"model": {"sharing": "my_trunks:Deep", "options": {"depth": {"low": 1, "high": 3}}}},
+        {"train": {"sampling": "uniform"}},
+        {"train": {"sampling": {"temperature": {"choices": [1, 2, 5]}}}},
     ],
 )
 def test_the_schema_accepts_ranges_where_they_may_stand(
@@ -91,6 +93,8 @@ def test_the_schema_accepts_ranges_where_they_may_stand(
         {"train": {"lr": "fast"}},
         {"train": {"lr": 0}},
         {"train": {"lr": {"low": 0.1}}},
+        {"train": {"sampling": "uniformly"}},
+        {"train": {"sampling": {"temperature": 0.5}}},
         {"train": {"lr": {"low": 0.1, "high": 1, "lag": 2}}},
         {"search": {"trials": {"low": 1, "high": 3}}},
         {"model": {"activation": "rely"}},
