@@ -6,7 +6,6 @@ difference can be taken draw by draw.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,21 +17,6 @@ from pipeline.tasks.base import Decoded, Kind
 Samples = NDArray[np.float64]
 
 _CHUNK = 32  # draws scored together: weights of 16,000 rows then fill 4 MB and stay in cache
-
-
-@dataclass(frozen=True)
-class Gain:
-    """A difference with its interval.
-
-    Attributes:
-        gain: Estimate on all rows.
-        low: Lower bound.
-        high: Upper bound.
-    """
-
-    gain: float
-    low: float
-    high: float
 
 
 def bootstrap_means(
@@ -106,28 +90,6 @@ def interval(samples: Samples, level: float = 0.95) -> tuple[float, float]:
         return (float("nan"), float("nan"))
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return (float(low), float(high))
-
-
-def paired_gain(
-    score: float,
-    reference: float,
-    samples: Samples,
-    reference_samples: Samples,
-    unit: float = 1.0,
-    level: float = 0.95,
-) -> Gain:
-    """Returns how much better a model scores than its reference.
-
-    Args:
-        score: The model's score on all rows.
-        reference: The reference's.
-        samples: (D,) scores of the model under the draws.
-        reference_samples: (D,) scores of the reference under the same draws.
-        unit: What the difference is divided by.
-        level: Share of draws inside the interval.
-    """
-    low, high = interval((samples - reference_samples) / unit, level)
-    return Gain((score - reference) / unit, low, high)
 
 
 def _scored(

@@ -25,7 +25,6 @@ from pipeline.models.layers import Linear, MemberLayer, dropout
 from pipeline.models.trunk import Rates
 
 PAD, UNKNOWN, END = 0, 1, 2
-FIRST_WORD = 3
 
 _REACH = 2  # words to either side that a reading layer sees
 _SMALLEST = 1e-9  # chance below which a word counts as impossible

@@ -39,7 +39,8 @@ def front_lines(trials: Sequence[TrialRecord]) -> list[str]:
     if not found:
         return []
     knee = best_trials(trials, 1)[0].number
-    lines = [f"Pareto front of {', '.join(found[0].objectives)}: {len(found)} trials"]
+    count = "1 trial" if len(found) == 1 else f"{len(found)} trials"
+    lines = [f"Pareto front of {', '.join(found[0].objectives)}: {count}"]
     for trial in sorted(found, key=lambda one: -one.values[0]):
         scores = ", ".join(
             f"{task} {value:.4f}"

@@ -94,8 +94,9 @@ class Progress:
         if self._running:
             n_running = len(self._running - self._ended)
             epoch = max(self._epochs.values(), default=0)
-            numbers = f"#{min(self._running)} to #{max(self._running)}"
-            parts.append(f"{numbers} train ({n_running} on, epoch {epoch})")
+            first, last = min(self._running), max(self._running)
+            numbers = f"#{first} trains" if first == last else f"#{first} to #{last} train"
+            parts.append(f"{numbers} ({n_running} on, epoch {epoch})")
         for best in best_trials(self._trials, 1):
             scores = best.evaluation.scores if best.evaluation else {}
             found = ", ".join(f"{task} {score:.4f}" for task, score in scores.items())

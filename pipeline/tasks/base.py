@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pipeline.tasks.documents import Documents
     from pipeline.tasks.metrics import Metric
 
-Floats = NDArray[np.float32] | NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class TaskInfo:

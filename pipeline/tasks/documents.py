@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -146,7 +146,3 @@ def mean_or_nan(values: Iterable[float]) -> float:
     """Returns the mean of the values that are numbers."""
     defined = [value for value in values if not math.isnan(value)]
     return float(np.mean(defined)) if defined else float("nan")
-
-
-Bound = Mapping[str, Documents]
-"""Task to its documents, for the tasks that have some."""
