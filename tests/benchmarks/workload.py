@@ -63,7 +63,7 @@ train:
   schedule: constant
   epochs: {self.epochs}
   batch_size: {self.batch}
-search: {{trials: 64, keep: 1{search}}}
+search: {{trials: 64, keep: 1, finalists: null{search}}}
 """
         )
         return load_study(path, data_dir=folder)
