@@ -1,0 +1,69 @@
+"""The prepared arrays as tensors where members train: on a GPU they are put there once a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.data.prepared import Part, Prepared
+from pipeline.training.devices import CPU, free_bytes
+
+DATA_SHARE = 0.5
+"""Most of a device's free memory that the arrays of one part may take: what does not fit stays in
+the computer's memory, and travels block by block in every epoch."""
+
+
+@dataclass(frozen=True)
+class PlacedPart:
+    """One part of the data as tensors; see `Part`.
+
+    Attributes:
+        numeric: (N, D) float32.
+        codes: (N, C) int32.
+        targets: Task name to (N,) or (N, L) float32.
+        sources: As in `Part`.
+    """
+
+    numeric: Tensor
+    codes: Tensor
+    targets: Mapping[str, Tensor]
+    sources: NDArray[np.int32] | None
+
+    def __len__(self) -> int:
+        return int(self.numeric.shape[0])
+
+
+class Placed:
+    """Prepared data on a device, each part put there when it is first asked for.
+
+    Args:
+        prepared: The data.
+        device: Where members train.
+    """
+
+    def __init__(self, prepared: Prepared, device: torch.device = CPU) -> None:
+        self.prepared = prepared
+        self.device = device
+        self._parts: dict[str, PlacedPart] = {}
+
+    def part(self, name: str) -> PlacedPart:
+        """Returns a part, on the device where it fits, else in the computer's memory."""
+        if name not in self._parts:
+            self._parts[name] = _place(self.prepared.parts[name], self.device)
+        return self._parts[name]
+
+
+def _place(part: Part, device: torch.device) -> PlacedPart:
+    n_bytes = sum(array.nbytes for array in (part.numeric, part.codes, *part.targets.values()))
+    home = device if n_bytes <= DATA_SHARE * free_bytes(device) else CPU
+    return PlacedPart(
+        torch.from_numpy(part.numeric).to(home),
+        torch.from_numpy(part.codes).to(home),
+        {task: torch.from_numpy(target).to(home) for task, target in part.targets.items()},
+        part.sources,
+    )
