@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+TERMS = "terms"
+"""Name of the rows of term weights among the rows of texts."""
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -40,6 +43,14 @@ class Ragged:
         lengths = self.lengths[rows]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         places = np.arange(starts[-1]) + np.repeat(self.starts[:-1][rows] - starts[:-1], lengths)
+        values = None if self.values is None else self.values[places]
+        return Ragged(starts, self.items[places], values)
+
+    def cut(self, most: int) -> "Ragged":
+        """Returns rows of at most so many items, the first ones."""
+        lengths = np.minimum(self.lengths, most)
+        starts = from_lengths(lengths)
+        places = np.arange(starts[-1]) + np.repeat(self.starts[:-1] - starts[:-1], lengths)
         values = None if self.values is None else self.values[places]
         return Ragged(starts, self.items[places], values)
 
