@@ -1,9 +1,9 @@
 """How texts become inputs. Shipped inside served models: numpy, scipy and pandas only."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,16 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
 
 SEPARATOR = "\n\n"  # between the columns of a document, as between paragraphs
+
+_Item = TypeVar("_Item")
+
+
+def told(items: Sequence[_Item], what: str, progress: Progress | None) -> Iterator[_Item]:
+    """Yields items, telling before each how many are done."""
+    for done, item in enumerate(items):
+        if progress is not None:
+            progress(what, done, len(items))
+        yield item
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def _digest(texts: Sequence[str], spec: EncoderSpec, parts: Sequence[TextPart]) 
     """
     named = [[part.name, dict(part.vocabulary), part.width] for part in parts]
     whole = (text.encode("utf-8", "surrogatepass") for text in texts)
-    return digest([json_bytes([encoder_settings(spec), named]), *whole])
+    return digest(chain([json_bytes([encoder_settings(spec), named])], whole))
 
 
 def encoder_settings(spec: EncoderSpec) -> dict[str, Any]:

@@ -7,7 +7,7 @@ document are put together again where answers are wanted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -237,7 +237,9 @@ def feature_columns(task: str) -> list[str]:
     return [f"{task}.{name}" for name in FEATURES]
 
 
-def piece_rows(documents: list[Document], titles: list[str], text: str, task: str) -> pd.DataFrame:
+def piece_rows(
+    documents: list[Document], titles: Iterable[str], text: str, task: str
+) -> pd.DataFrame:
     """Returns a row for each piece: its text, and what is known of it from its document.
 
     Args:

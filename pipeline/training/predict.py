@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.prepared import Part
+from pipeline.data.text_encoding import Progress
 from pipeline.models.build import Architecture, MultiTaskModel, load_member
 from pipeline.models.texts import TextRows
 
@@ -21,8 +22,16 @@ TEXT_ROWS = 1024
 """Documents whose tokens are put side by side at once."""
 
 
-def predict_part(model: MultiTaskModel, part: Part) -> dict[str, NDArray[np.float32]]:
-    """Returns each task's head outputs for all rows of a part, (K, N, outputs)."""
+def predict_part(
+    model: MultiTaskModel, part: Part, progress: Progress | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """Returns each task's head outputs for all rows of a part, (K, N, outputs).
+
+    Args:
+        model: Of K members.
+        part: The rows.
+        progress: Told how many rows are answered: writing takes seconds for a hundred.
+    """
     was_training = model.training
     model.eval()
     chunks: list[dict[str, NDArray[np.float32]]] = []
@@ -40,6 +49,8 @@ def predict_part(model: MultiTaskModel, part: Part) -> dict[str, NDArray[np.floa
             rows = torch.arange(low, low + len(numeric), device=first.device)
             outputs = model(numeric, codes, words=words, texts=texts.take(rows))
             chunks.append({t: o.cpu().numpy() for t, o in outputs.items()})
+            if progress is not None:
+                progress("Answering, rows", min(low + size, len(part)), len(part))
     model.train(was_training)
     return {task: np.concatenate([chunk[task] for chunk in chunks], axis=1) for task in chunks[0]}
 
@@ -70,8 +81,11 @@ def chunk_rows(model: MultiTaskModel) -> int:
 
 
 def predict_member(
-    architecture: Architecture, parameters: Mapping[str, NDArray[Any]], part: Part
+    architecture: Architecture,
+    parameters: Mapping[str, NDArray[Any]],
+    part: Part,
+    progress: Progress | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Returns one member's head outputs for all rows of a part, (N, outputs)."""
-    outputs = predict_part(load_member(architecture, parameters), part)
+    outputs = predict_part(load_member(architecture, parameters), part, progress)
     return {task: values[0] for task, values in outputs.items()}
