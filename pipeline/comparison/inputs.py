@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.preprocessing import OneHotEncoder
 
 from pipeline.data.prepared import Prepared
-from pipeline.data.term_vectors import TERMS
+from pipeline.text.ragged import TERMS
 from pipeline.text.reduction import as_matrix
 
 Array = NDArray[Any]

@@ -150,6 +150,25 @@ class TextEncoder:
         return cls(tuple(values["columns"]), tuple(parts), values["digest"])
 
 
+def named_progress(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
+    """Returns a progress that says what is being done; None where nobody is told."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(what, done, total)
+
+
+def cut_note(
+    n_cut: int, n_texts: int, most: int, unit: str, encoder: str, key: str
+) -> tuple[str, ...]:
+    """Returns a sentence about documents of which the end is not read; none where all are."""
+    if not n_cut:
+        return ()
+    return (
+        f"{n_cut:,} of {n_texts:,} documents are longer than {most:,} {unit}, and the encoder "
+        f"`{encoder}` does not read the rest. `{key}` sets how far it reads.",
+    )
+
+
 def documents(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """Returns the document of each row: what stands in its text columns, empty where nothing does.
 

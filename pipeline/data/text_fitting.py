@@ -1,7 +1,7 @@
 """Fitting text encoders on the documents of train, and looking at all documents."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -66,7 +66,7 @@ def _digest(texts: Sequence[str], spec: EncoderSpec, parts: Sequence[TextPart]) 
 
 def encoder_settings(spec: EncoderSpec) -> dict[str, Any]:
     """Returns what shapes the inputs: of a pretrained model its content, not where it lies."""
-    settings = {**asdict(spec), "kind": spec.kinds}
+    settings = {**spec.fitted(), "kind": spec.kinds}
     if spec.path is not None and Path(spec.path).is_dir():
         settings["path"] = _folder_digest(Path(spec.path))
     return settings

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+TERMS = "terms"
+"""Name of the rows of term weights among the rows of texts."""
+
 _ROWS = 1024  # taken at once
 
 
@@ -53,6 +56,14 @@ class Ragged:
             if values is not None and self.values is not None:
                 values[inside] = self.values[places]
         return Ragged(starts, items, values)
+
+    def cut(self, most: int) -> "Ragged":
+        """Returns rows of at most so many items, the first ones."""
+        lengths = np.minimum(self.lengths, most)
+        starts = from_lengths(lengths)
+        places = np.arange(starts[-1]) + np.repeat(self.starts[:-1] - starts[:-1], lengths)
+        values = None if self.values is None else self.values[places]
+        return Ragged(starts, self.items[places], values)
 
     @classmethod
     def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
