@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.prepared import Part, Prepared
+from pipeline.models.texts import TextRows
+from pipeline.text.ragged import Ragged
 from pipeline.training.devices import CPU, free_bytes
 
 DATA_SHARE = 0.5
@@ -27,12 +29,23 @@ class PlacedPart:
         codes: (N, C) int32.
         targets: Task name to (N,) or (N, L) float32.
         sources: As in `Part`.
+        device: Where members train. Texts are always there.
     """
 
     numeric: Tensor
     codes: Tensor
     targets: Mapping[str, Tensor]
     sources: NDArray[np.int32] | None
+    device: torch.device
+    _texts: Mapping[str, Ragged] = field(repr=False)
+    _taken: dict[object, TextRows] = field(default_factory=dict, repr=False)
+
+    def text_rows(self, names: Collection[str], dtype: torch.dtype) -> TextRows:
+        """Returns the texts of the rows, put on the device when they are first asked for."""
+        key = (tuple(names), dtype)
+        if key not in self._taken:
+            self._taken[key] = TextRows(self._texts, names, dtype, self.device)
+        return self._taken[key]
 
     def __len__(self) -> int:
         return int(self.numeric.shape[0])
@@ -66,4 +79,6 @@ def _place(part: Part, device: torch.device) -> PlacedPart:
         torch.from_numpy(part.codes).to(home),
         {task: torch.from_numpy(target).to(home) for task, target in part.targets.items()},
         part.sources,
+        device,
+        part.texts,
     )

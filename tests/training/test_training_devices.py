@@ -161,7 +161,7 @@ def test_a_model_answers_on_the_device(data: Prepared) -> None:
     shape = architecture_of(member(0), data)
     expected = predict_member(shape, one.parameters, data.parts["test"])
     with watch() as account:
-        found = predict_member(shape, one.parameters, data.parts["test"], DEVICE)
+        found = predict_member(shape, one.parameters, data.parts["test"], device=DEVICE)
         assert account.ran["aten.baddbmm.default"] > 0
     for task, values in expected.items():
         np.testing.assert_allclose(found[task], values, atol=1e-6)
