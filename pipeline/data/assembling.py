@@ -17,7 +17,7 @@ from pipeline.data.columns import (
 )
 from pipeline.data.encoding import Encoded, Encoder
 from pipeline.data.fitting import fit_encoder
-from pipeline.data.hashing import digest, json_bytes, row_hashes, sha256
+from pipeline.data.hashing import Chunk, array_bytes, digest, json_bytes, row_hashes, sha256
 from pipeline.data.leaks import refuse_leaks
 from pipeline.data.pieces import SUMMARIES, with_pieces
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
@@ -89,7 +89,7 @@ def build_prepared(
         for column in spec.sources[name].text_columns:
             refuse_bytes(frame[column])
     notes = ungrouped_notes(spec, frames)
-    pieces = with_pieces(spec, frames)
+    pieces = with_pieces(spec, frames, progress)
     spec, frames = pieces.spec, pieces.frames
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
     names, texts = input_columns(spec, frames), text_columns(spec)
@@ -247,11 +247,12 @@ def _cut_parts(
 
 def _data_digest(parts: Mapping[str, Part], tasks: tuple[TaskInfo, ...]) -> str:
     """Digests row ids, labels and split: equal ones make two studies' scores comparable."""
-    chunks: list[bytes] = []
+    chunks: list[Chunk] = []
     for name, part in parts.items():
-        chunks += [name.encode(), part.ids.tobytes()]
+        chunks += [name.encode(), array_bytes(part.ids)]
         for task in tasks:
-            chunks += [json_bytes([task.name, task.classes]), part.targets[task.name].tobytes()]
+            labels = array_bytes(part.targets[task.name])
+            chunks += [json_bytes([task.name, task.classes]), labels]
     return digest(chunks)
 
 
@@ -266,13 +267,13 @@ def _prepared_digest(
     # The vectors of texts follow from the texts and the encoder: see `TextEncoder.digest`.
     n_tabular = encoder.n_tabular
     arrays = [
-        array.tobytes()
+        array
         for part in parts.values()
         for array in (part.numeric[:, :n_tabular], part.codes, *_flat(part.texts))
     ]
-    arrays += [numbers.tobytes() for part in parts.values()
+    arrays += [numbers for part in parts.values()
                for numbers in (part.groups, part.sources) if numbers is not None]  # fmt: skip
-    own = sha256([json_bytes(settings(spec)), json_bytes(fitted), *arrays])
+    own = sha256([json_bytes(settings(spec)), json_bytes(fitted), *map(array_bytes, arrays)])
     return digest([data_digest.encode(), own.encode()])
 
 
