@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli import commands as run
+from pipeline.cli import serving
 
 Arguments = argparse.Namespace
 
@@ -98,8 +99,8 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument("model", help="NAME@ALIAS, NAME/VERSION or the id of a run")
     predict.add_argument("table", type=Path, help="CSV, TSV, JSON Lines or Parquet")
     predict.add_argument("-o", "--output", type=Path, required=True,
-                         help="file to write: .csv, .jsonl or .parquet")  # fmt: skip
-    predict.set_defaults(command=run.predict)
+                         help="file to write: .csv, .jsonl or .parquet, or with .gz")  # fmt: skip
+    predict.set_defaults(command=serving.predict)
     return parser
 
 

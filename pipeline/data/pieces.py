@@ -152,18 +152,20 @@ def _documents(
     assert isinstance(task.text, str)  # a rule of the study file
     assert isinstance(task.target, str)
     texts = as_text(frame[task.text])
+    titles = _titles(task, frame)
     documents: list[Document] = []
     kept: list[int] = []
     n_empty = n_missing = n_longer = n_cut = 0
-    cells = list(zip(texts, frame[task.target], strict=True))
-    for row, (text, cell) in enumerate(told(cells, f"Splitting for {name}, documents", progress)):
+    cells = list(zip(texts, frame[task.target], titles, strict=True))
+    what = f"Splitting for {name}, documents"
+    for row, (text, cell, title) in enumerate(told(cells, what, progress)):
         references = references_of(cell)
         pieces = _pieces(text or "", task, whole)
         if not references or not pieces:
             n_missing += not references
             n_empty += not pieces
             continue
-        document = Document(pieces, references)
+        document = Document(pieces, references, title)
         n_longer += document.n_wanted > sum(document.lengths)
         n_cut += sum(document.lengths) < n_words(text or "")
         documents.append(document)
@@ -181,6 +183,11 @@ def _documents(
     }
     notes = [f"Task `{name}`: {n} rows {what}." for what, n in counted.items() if n]
     return Documents(tuple(documents)), kept, notes
+
+
+def _titles(task: TaskSpec, frame: pd.DataFrame) -> list[str]:
+    titles = as_text(frame[task.title]) if task.title is not None else [None] * len(frame)
+    return [title or "" for title in titles]
 
 
 def _pieces(text: str, task: TaskSpec, whole: bool) -> tuple[str, ...]:
@@ -207,10 +214,9 @@ def _frame(
     progress: Progress | None,
 ) -> pd.DataFrame:
     """Returns the rows of all pieces with their labels, parts, groups and ids."""
-    of_row = rows.frame.iloc[list(kept)]
-    titles = as_text(of_row[task.title]) if task.title is not None else [None] * len(kept)
-    given = told([title or "" for title in titles], f"Reading for {name}, documents", progress)
-    frame = piece_rows(list(documents.documents), given, str(task.text), name)
+    frame = piece_rows(
+        told(documents.documents, f"Reading for {name}, documents", progress), str(task.text), name
+    )
     n_pieces = [len(document.pieces) for document in documents.documents]
     number = np.repeat(np.arange(len(documents)), n_pieces)
     piece = np.concatenate([np.arange(n) for n in n_pieces])

@@ -131,7 +131,7 @@ class Predictor:
     def _summarise(self, kind: Summarisation, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
         """Answers a task whose rows are pieces of the documents in the rows given."""
         documents = kind.documents_of(rows)
-        pieces = kind.rows_of(rows, documents)
+        pieces = kind.rows_of(documents)
         absent = [name for name in self.encoder.columns if name not in pieces]
         outputs = self._outputs(pieces.reindex(columns=[*pieces.columns, *absent]))
         return kind.answer_documents(outputs[kind.info.name], documents)

@@ -290,12 +290,12 @@ class LongWork:
         self._say, self._clock = say, clock
         self._told = clock()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Notes that so much of the work is done."""
+    def __call__(self, what: str, done: int, total: int | None = None) -> None:
+        """Notes that so much of the work is done; of how much, where that is known."""
         now = self._clock()
         if now - self._told >= self.EVERY_SECONDS and PROGRESS.level <= logging.INFO:
             self._told = now
-            self._say(f"{what}: {done:,} of {total:,}")
+            self._say(f"{what}: {done:,}" + ("" if total is None else f" of {total:,}"))
 
 
 def _folder(store: Store | Path | str) -> Path:

@@ -29,6 +29,7 @@ from pipeline.training.gradients import shared_gramian
 from pipeline.training.losses import TaskLosses
 from pipeline.training.members import Member, architecture_of, kinds_of, structure_of
 from pipeline.training.optimizers import Optimizer, Rates
+from pipeline.training.plain import PlainPass, is_plain
 from pipeline.training.predict import words_of
 from pipeline.training.rows import Rows
 from pipeline.training.schedules import progress_after_warmup
@@ -52,6 +53,10 @@ class Population:
         prepared: The data.
         dtype: Of parameters and inputs; float64 in tests against torch.optim.
         device: Where they train. Initial parameters and noise are the same everywhere.
+
+    Attributes:
+        is_plain: Whether gradients are computed by `PlainPass` where a step allows it; else by
+            autograd.
 
     Raises:
         TrainingError: The members do not share one structure.
@@ -101,6 +106,8 @@ class Population:
             [member.weighting for member in members], self.weights, self.streams
         )
         self._weighed = WeightSums(self.weights)
+        self.is_plain = is_plain(self.model) and not self.weighting.reads_gramian
+        self._plain: PlainPass | None = None  # made at the first step of the present members
         self.epochs = torch.zeros(len(members), dtype=torch.int64, device=device)
         self.first_losses = torch.full_like(self.weights, float("nan"))
         self._fresh = True  # some member has not trained its first batch
@@ -142,6 +149,7 @@ class Population:
 
     def keep(self, index: Tensor) -> None:
         """Goes on with the members at `index` only."""
+        self._plain = None
         self.members = [self.members[int(position)] for position in index]
         self.state.keep(index)
         self.optimizer.keep(index)
@@ -157,6 +165,7 @@ class Population:
             TrainingError: They have another structure.
         """
         self._check(members)
+        self._plain = None
         self.members += members
         self.state.add([member.seed for member in members])
         self.optimizer.add(len(members))
@@ -253,16 +262,21 @@ class Population:
         numeric = perturb(numeric, self.augmentation, self.streams, self._n_numbers)
         codes = hide_codes(codes, self.augmentation, self.streams)
         mixing = draw_mixing(self.augmentation, n_rows, self.streams)
-        forward = partial(self._forward, numeric, codes, targets, texts, mixing)
         position = self.streams.position() if self.weighting.looks_again else None
+        if self.is_plain and mixing is None and codes.dim() == 2:
+            forward, backward = self._plain_pass(numeric, codes, targets)
+        else:
+            forward = partial(self._forward, numeric, codes, targets, texts, mixing)
+            backward = partial(weighted_gradient, self.state)
         losses, labelled = forward()
         detached = losses.detach()
         self._note_first(detached)
+        step = None
         if not self.weighting.moves:
-            step, gradient = None, weighted_gradient(self.state, self.weights, losses)
+            gradient = backward(self.weights, losses)
         else:
             step = Step(detached, self._trained(labelled), lr)
-            gradient = self._weigh(losses, step)
+            gradient = self._weigh(losses, step, backward)
         self.optimizer.step(
             self.state.parameters, gradient, self.rates, lr, self._segments, self._active(labelled)
         )
@@ -270,6 +284,26 @@ class Population:
             self.streams.rewind(position)
             self._look_again(forward, step)
         return detached, labelled
+
+    def _plain_pass(
+        self, numeric: Tensor, codes: Tensor, targets: Sequence[Tensor]
+    ) -> tuple[Callable[[], tuple[Tensor, Tensor | None]], Callable[[Tensor, Tensor], Tensor]]:
+        """Returns both directions through a plain network, without a graph."""
+        plain = self._plain = self._plain or PlainPass(self.state)
+        slopes: list[Tensor] = []
+
+        def forward() -> tuple[Tensor, Tensor | None]:
+            with torch.no_grad():
+                outputs = plain.outputs(numeric, codes, self._dropout)
+                losses, labelled, found = self._losses.with_slopes(outputs, targets, self.smoothing)
+            slopes[:] = [found]
+            return losses, labelled
+
+        def backward(weights: Tensor, losses: Tensor) -> Tensor:
+            with torch.no_grad():
+                return plain.gradient(slopes[0], weights)
+
+        return forward, backward
 
     def _forward(
         self,
@@ -286,13 +320,15 @@ class Population:
         outputs = self.model.decide(features, self._dropout, self._words(targets))
         return self._losses(outputs, targets, self.smoothing, mixing)
 
-    def _weigh(self, losses: Tensor, step: Step) -> Tensor:
+    def _weigh(
+        self, losses: Tensor, step: Step, backward: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
         """Returns the (K, P) gradient as the members' strategy wants it."""
         if self.weighting.reads_gramian:
             weights, gradient = balanced_gradient(self.state, self.weighting, losses, step)
         else:
             weights = self.weighting.weigh(step)
-            gradient = weighted_gradient(self.state, weights, losses)
+            gradient = backward(weights, losses)
         self._weighed.add(weights, step.active)
         return gradient
 
