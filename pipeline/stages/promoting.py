@@ -143,7 +143,9 @@ def _champion_scores(session: Session, champion: Champion, tables: Tables | None
             "register this study's model beside it."
         )
     test = _as_encoded_by(predictor, session, tables)
-    outputs = predict_member(predictor.architecture, predictor.parameters, test)
+    outputs = predict_member(
+        predictor.architecture, predictor.parameters, test, device=session.device
+    )
     # Its own thresholds and scales, but the metrics that this study goes by.
     metrics = {task.name: task.metric for task in session.prepared.tasks}
     infos = [replace(info, metric=metrics[info.name]) for info in predictor.tasks]

@@ -58,6 +58,17 @@ def free_bytes(device: torch.device) -> float:
     return float(free + unused)
 
 
+def restart_peak(device: torch.device) -> None:
+    """Forgets how much memory was held at most."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_bytes(device: torch.device) -> float:
+    """Returns the most memory that tensors held at once since `restart_peak`; 0 on a CPU."""
+    return float(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else 0.0
+
+
 def give_back(device: torch.device) -> None:
     """Returns memory that torch holds unused, so that other sizes fit."""
     if device.type == "cuda":

@@ -15,6 +15,12 @@ Start = Callable[[Sequence[Member], int], Epochs]
 """Starts a population: from its members and its first epoch to its epochs."""
 
 
+TOO_LARGE = (
+    "One member alone needs more memory than the device has. Use a smaller `train.batch_size` or "
+    "`model.layers`, or train with `--device cpu`."
+)
+
+
 @dataclass
 class _Half:
     """Some members of an array, trained as a population of their own.
@@ -149,10 +155,7 @@ class Halving:
         self._give_back()
         size = len(half.begun)
         if size == 1:
-            raise TrainingError(
-                "One member alone needs more memory than the device has. Use a smaller "
-                "`train.batch_size` or `model.layers`, or train with `--device cpu`."
-            ) from error
+            raise TrainingError(TOO_LARGE) from error
         self._most[structure_of(half.members[0])] = -(-size // 2)
         self._say(
             f"{size} members at once need more memory than the device has: they are trained again "

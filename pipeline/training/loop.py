@@ -328,6 +328,7 @@ class _Finisher:
             seconds=time.perf_counter() - known.started,
             first_epoch=known.first_epoch,
             cosines=known.cosines.means(),
+            device=self._placed.device.type,
         )
         if known.state != "complete":
             return trained

@@ -1,7 +1,7 @@
 """What goes into training and what comes out of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -105,6 +105,7 @@ class Trained:
         first_epoch: Epoch of its population in which it began, from 1: decides the batch order
             and the noise of its epochs.
         cosines: Task to later task to the mean cosine of their gradients; empty without looks.
+        device: Kind of device where it trained, `cpu` or `cuda`; empty where it did not.
     """
 
     number: int
@@ -120,6 +121,7 @@ class Trained:
     seconds: float
     first_epoch: int = 1
     cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    device: str = ""
 
 
 def architecture_of(member: Member, prepared: Prepared) -> Architecture:
@@ -183,7 +185,7 @@ def structure_of(member: Member) -> tuple[Any, ...]:
         member.stream, model.sharing, str(sharing_options(model)), tuple(model.layers),
         tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
         train.schedule, train.epochs, train.batch_size, train.exponent, tasks,
-        member.weighting.strategy, str(model.encoder),
+        member.weighting.strategy, str(replace(model.encoder, dropout=0.0)),
     )  # fmt: skip
 
 

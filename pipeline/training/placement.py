@@ -64,6 +64,11 @@ class Placed:
         self.device = device
         self._parts: dict[str, PlacedPart] = {}
 
+    def put_there(self) -> None:
+        """Puts there what training reads."""
+        for name in ("train", "valid"):
+            self.part(name)
+
     def part(self, name: str) -> PlacedPart:
         """Returns a part, on the device where it fits, else in the computer's memory."""
         if name not in self._parts:
