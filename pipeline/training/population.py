@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.data.prepared import Prepared
 from pipeline.errors import TrainingError
 from pipeline.models.build import MultiTaskModel, Words
+from pipeline.models.texts import Texts
 from pipeline.models.trunk import Rates as DropoutRates
 from pipeline.study.catalogue import load
 from pipeline.training.augmentation import (
@@ -80,7 +81,10 @@ class Population:
         train = prepared.parts["train"]
         targets = [torch.from_numpy(train.targets[k.info.name]).to(device) for k in self.kinds]
         self._losses = TaskLosses(self.kinds, targets)
-        self.rows = Rows(train, self._losses.targets, dtype, device, first.train.exponent)
+        self.rows = Rows(
+            train, self._losses.targets, dtype, device, first.train.exponent,
+            self.state.architecture.texts,
+        )  # fmt: skip
         self.streams = Streams(first.stream, dtype, device)
         self._n_numbers = len(prepared.encoder.numeric)
         self._segments, self._owners = self.state.segments()
@@ -129,6 +133,7 @@ class Population:
             inputs=self._chance([model.dropout_input for model in models]),
             trunk=self._chance([model.dropout for model in models]),
             head=self._chance([model.dropout_head for model in models]),
+            text=self._chance([model.encoder.dropout for model in models]),
         )
 
     def _column(self, values: Sequence[float]) -> Tensor:
@@ -207,13 +212,14 @@ class Population:
             (K, T, T) inner products of the gradients with respect to what tasks share.
         """
         rows = self.rows.order.draw(self.streams, "diagnostics")[: self.batch_size]
-        numeric, codes, targets = next(self.rows.batches(rows, self.batch_size))
+        numeric, codes, targets, texts = next(self.rows.batches(rows, self.batch_size))
         return shared_gramian(
             self.state,
             lambda out: self._losses(out, targets, None, None)[0],
             numeric,
             codes,
             self._words(targets),
+            texts,
         )
 
     def steps_of_epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None, int]]:
@@ -231,8 +237,8 @@ class Population:
             else self.rows.order.draw(self.streams, "order")
         )
         batches = self.rows.batches(order, self.batch_size)
-        for (numeric, codes, targets), lr in zip(batches, self._lr(), strict=True):
-            losses, labelled = self._step(numeric, codes, targets, lr)
+        for (numeric, codes, targets, texts), lr in zip(batches, self._lr(), strict=True):
+            losses, labelled = self._step(numeric, codes, targets, texts, lr)
             yield losses, labelled, len(numeric)
 
     def _lr(self) -> Tensor:
@@ -244,7 +250,12 @@ class Population:
         return lr
 
     def _step(
-        self, numeric: Tensor, codes: Tensor, targets: Sequence[Tensor], lr: Tensor
+        self,
+        numeric: Tensor,
+        codes: Tensor,
+        targets: Sequence[Tensor],
+        texts: Texts,
+        lr: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
         """Trains on one batch; returns what `TaskLosses` does, without gradients."""
         n_rows = len(numeric)
@@ -255,7 +266,7 @@ class Population:
         if self.is_plain and mixing is None and codes.dim() == 2:
             forward, backward = self._plain_pass(numeric, codes, targets)
         else:
-            forward = partial(self._forward, numeric, codes, targets, mixing)
+            forward = partial(self._forward, numeric, codes, targets, texts, mixing)
             backward = partial(weighted_gradient, self.state)
         losses, labelled = forward()
         detached = losses.detach()
@@ -295,10 +306,15 @@ class Population:
         return forward, backward
 
     def _forward(
-        self, numeric: Tensor, codes: Tensor, targets: Sequence[Tensor], mixing: Mixing | None
+        self,
+        numeric: Tensor,
+        codes: Tensor,
+        targets: Sequence[Tensor],
+        texts: Texts,
+        mixing: Mixing | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the losses of a batch, as `TaskLosses` does."""
-        features = self.model.encode(numeric, codes)
+        features = self.model.encode(numeric, codes, texts, self._dropout)
         if mixing is not None:
             features = mixing.mix(features)
         outputs = self.model.decide(features, self._dropout, self._words(targets))
