@@ -197,6 +197,7 @@ def test_predict_writes_each_form_alike(store: Store, study: Path, tmp_path: Pat
         ("cli_people@champion", "new.csv", "out.xls", "must end in one of .csv, .jsonl, .parquet"),
         ("cli_people@champion", "new.csv", "none/out.csv", "folder of none/out.csv does not"),
         ("cli_people@champion", "short.csv", "out.csv", "age"),
+        ("cli_people@champion", "odd.csv", "out.csv", "Found 'tall' in row 3 (1 such rows"),
     ],
 )
 def test_what_cannot_be_predicted_is_refused(
@@ -204,6 +205,9 @@ def test_what_cannot_be_predicted_is_refused(
 ) -> None:
     people().to_csv("new.csv", index=False)
     people().drop(columns="age").to_csv("short.csv", index=False)
+    people().astype({"height": object}).replace({"height": {people()["height"][2]: "tall"}}).to_csv(
+        "odd.csv", index=False
+    )
     done = mtl("predict", model, table, "-o", output, "--store", store.folder)
     assert done.code == 2
     assert words in done.err

@@ -5,22 +5,18 @@ Imports stand inside the commands: each loads what it needs and no more.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import shlex
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from pipeline.cli.arguments import Arguments
+from pipeline.cli.arguments import load_study as _load
+from pipeline.cli.arguments import options as _options
+from pipeline.cli.arguments import store as _store
+from pipeline.cli.arguments import store_options as _store_options
+from pipeline.cli.arguments import where as _where
 from pipeline.cli.output import console, print_json, say
 from pipeline.errors import InputError
-
-if TYPE_CHECKING:
-    from pipeline.study.loading import Study
-
-Arguments = argparse.Namespace
 
 
 def init(arguments: Arguments) -> None:
@@ -243,48 +239,6 @@ def promote(arguments: Arguments) -> None:
               f"Use it: mtl predict {alias} TABLE -o FILE{_store_options(arguments)}")  # fmt: skip
 
 
-def predict(arguments: Arguments) -> None:
-    """Answers for every row of a table."""
-    from pipeline import stages
-    from pipeline.data.tables import read_table, write_table, writer_of
-
-    writer_of(arguments.output)  # a name that cannot be written is told before the work
-    _need_table(arguments.table)
-    table = read_table(arguments.table)
-    model = stages.load_model(arguments.model, **_where(arguments))
-    write_table(model.predict(table), arguments.output)
-    say(f"Wrote {len(table)} rows to {arguments.output}.")
-
-
 def _need_table(path: Path) -> None:
     if not path.is_file():
         raise InputError(f"There is no table {path}. Name a CSV, TSV, JSON Lines or Parquet file.")
-
-
-def _load(arguments: Arguments, path: Path | None = None) -> Study:
-    from pipeline.study.loading import load_study, parse_setting
-
-    data = arguments.data or os.environ.get("MTL_DATA") or None
-    return load_study(path or arguments.study, dict(map(parse_setting, arguments.settings)), data)
-
-
-def _store(arguments: Arguments) -> Path:
-    return Path(arguments.store or os.environ.get("MTL_STORE") or "mlruns")
-
-
-def _where(arguments: Arguments) -> dict[str, Any]:
-    return {"store": _store(arguments), "tracking_uri": arguments.tracking_uri}
-
-
-def _options(arguments: Arguments) -> str:
-    """Returns the options that the next command needs to have the same study and store."""
-    settings = (("--set", setting) for setting in arguments.settings)
-    return _store_options(arguments) + _words([("--data", arguments.data), *settings])
-
-
-def _store_options(arguments: Arguments) -> str:
-    return _words([("--store", arguments.store), ("--tracking-uri", arguments.tracking_uri)])
-
-
-def _words(options: Iterable[tuple[str, Any]]) -> str:
-    return "".join(f" {name} {shlex.quote(str(value))}" for name, value in options if value)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli import commands as run
+from pipeline.cli import serving
 from pipeline.cli.rollback import rollback as run_rollback
 
 Arguments = argparse.Namespace
@@ -106,8 +107,13 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument("model", help="NAME@ALIAS, NAME/VERSION or the id of a run")
     predict.add_argument("table", type=Path, help="CSV, TSV, JSON Lines or Parquet")
     predict.add_argument("-o", "--output", type=Path, required=True,
-                         help="file to write: .csv, .jsonl or .parquet")  # fmt: skip
-    predict.set_defaults(command=run.predict)
+                         help="file to write: .csv, .jsonl or .parquet, or with .gz")  # fmt: skip
+    predict.set_defaults(command=serving.predict)
+
+    serve = commands.add_parser("serve", parents=[store], help="answer over HTTP")
+    serve.add_argument("model", help="NAME@ALIAS, NAME/VERSION or the id of a run")
+    serve.add_argument("--port", type=_port, help="port of 127.0.0.1 (default: a free one)")
+    serve.set_defaults(command=serving.serve)
     return parser
 
 
@@ -155,6 +161,13 @@ def _positive(text: str) -> int:
         number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, found {text}")
+    return number
+
+
+def _port(text: str) -> int:
+    number = _positive(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"must be a port from 1 to 65535, found {text}")
     return number
 
 

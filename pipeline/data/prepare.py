@@ -126,7 +126,7 @@ def _build(spec: StudySpec, sources: list[Source], progress: Progress | None) ->
     frames: dict[str, DataFrame] = {}
     found: dict[str, dict[str, Any]] = {}
     for source in sources:
-        frame = source.read()
+        frame = source.read(progress=progress)
         frames[source.name] = frame
         found[source.name] = {
             "path": [file.label for file in source.files] or [source.spec.builtin or "table"],

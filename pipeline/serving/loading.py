@@ -42,16 +42,26 @@ class LoadedModel:
     run_id: str
     pyfunc: Any
 
+    @property
+    def columns(self) -> list[str]:
+        """Raw columns that a frame must have; others are ignored."""
+        names: list[str] = self.pyfunc.metadata.get_input_schema().input_names()
+        return names
+
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Answers for raw rows: columns `TASK` and `TASK_proba_CLASS`, index kept.
 
         Raises:
             DataError: A column is missing or cannot be read; it names the column.
         """
-        wanted = self.pyfunc.metadata.get_input_schema().input_names()
+        wanted = self.columns
+        known = frame.columns.intersection(wanted)
         try:
-            # MLflow would warn of each column that is no input.
-            answer: pd.DataFrame = self.pyfunc.predict(frame[frame.columns.intersection(wanted)])
+            # MLflow would warn of each column that is no input. Where one is absent, the model is
+            # asked itself: it sees what the others are called.
+            whole = len(known) == len(wanted)
+            ask = self.pyfunc if whole else self.pyfunc.unwrap_python_model().predictor
+            answer: pd.DataFrame = ask.predict(frame[known] if whole else frame)
         except Exception as error:
             # The model runs its own copy of the code, so its errors are known by name only.
             names = {kind.__name__ for kind in type(error).__mro__}

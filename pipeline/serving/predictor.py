@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.encoding import Encoder
 from pipeline.models.build import Architecture, load_member
+from pipeline.models.texts import TextRows
 from pipeline.tasks.abstractive import Abstractive
 from pipeline.tasks.base import TaskInfo
 from pipeline.tasks.registry import kind_of
@@ -114,7 +115,8 @@ class Predictor:
         made = [column for kind in self._summaries for column in kind.info.options["features"]]
         if made:  # of pieces of documents: a row that is a document has none
             rows = rows.reindex(columns=[*rows.columns, *(c for c in made if c not in rows)])
-        numeric, codes = self.encoder.encode(rows)
+        inputs = self.encoder.encode_all(rows)
+        texts = TextRows(inputs.texts, self.architecture.texts)
         words = {
             kind.info.name: (
                 torch.from_numpy(kind.sources(_texts(rows, kind.info.options["text"]))),
@@ -123,13 +125,18 @@ class Predictor:
             for kind in self._writers
         }
         with torch.no_grad():
-            outputs = self._model(torch.from_numpy(numeric), torch.from_numpy(codes), words=words)
+            outputs = self._model(
+                torch.from_numpy(inputs.numeric),
+                torch.from_numpy(inputs.codes),
+                words=words,
+                texts=texts.take(torch.arange(len(rows))),
+            )
         return {task: values[0].numpy().astype(np.float64) for task, values in outputs.items()}
 
     def _summarise(self, kind: Summarisation, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
         """Answers a task whose rows are pieces of the documents in the rows given."""
         documents = kind.documents_of(rows)
-        pieces = kind.rows_of(rows, documents)
+        pieces = kind.rows_of(documents)
         absent = [name for name in self.encoder.columns if name not in pieces]
         outputs = self._outputs(pieces.reindex(columns=[*pieces.columns, *absent]))
         return kind.answer_documents(outputs[kind.info.name], documents)

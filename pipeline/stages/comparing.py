@@ -16,6 +16,7 @@ from pipeline.evaluation.evaluate import Evaluation
 from pipeline.stages.evaluating import track_test
 from pipeline.stages.session import (
     DEFAULT_STORE,
+    LongWork,
     Say,
     Session,
     Tables,
@@ -104,7 +105,7 @@ def _known(session: Session, part: str) -> dict[str, Any] | None:
 def _score(session: Session, part: str, read_only: bool, say: Say) -> list[Scored]:
     rows = collect_rows(
         session.study, session.prepared, session.folder,
-        lambda row, record: model_of(session, record, say, row), say, read_only,
+        lambda row, record: model_of(session, record, say, row), say, read_only, LongWork(),
     )  # fmt: skip
     if read_only and part == "test":
         readings, data = Readings(session.folder), session.prepared.data_digest

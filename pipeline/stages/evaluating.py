@@ -13,6 +13,7 @@ from pipeline.report.tables import choice_line
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.session import (
     DEFAULT_STORE,
+    LongWork,
     Say,
     Session,
     Tables,
@@ -100,7 +101,7 @@ def read_test(session: Session, tracker: Tracker, record: TrialRecord, say: Say)
 def evaluate_predictor(session: Session, predictor: Predictor, part: str) -> Evaluation:
     """Returns every metric of a model on one part of the prepared data."""
     rows = session.prepared.parts[part]
-    outputs = predict_member(predictor.architecture, predictor.parameters, rows)
+    outputs = predict_member(predictor.architecture, predictor.parameters, rows, LongWork())
     kinds = session.prepared.kinds(predictor.tasks)
     return evaluate_one(kinds, outputs, rows.targets, part)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +38,8 @@ from pipeline.training.members import EpochResult, Stop
 Say = Callable[[str], None]
 Tables = Mapping[str, pd.DataFrame]
 DEFAULT_STORE = Path("mlruns")
+PROGRESS = logging.getLogger("pipeline.progress")
+"""Its level says whether long work is told of; the lines themselves go to stderr."""
 
 
 def say_on_stderr(text: str) -> None:
@@ -272,6 +275,8 @@ def _train_again(session: Session, record: TrialRecord, row: RowPlan, name: str)
 class LongWork:
     """Tells on stderr how far long work is, such as the encoding of texts: every few seconds.
 
+    Silent where the logger `pipeline.progress` is above INFO, as under `--json`.
+
     Args:
         say: Told a line.
         clock: Tells seconds.
@@ -285,12 +290,12 @@ class LongWork:
         self._say, self._clock = say, clock
         self._told = clock()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Notes that so much of the work is done."""
+    def __call__(self, what: str, done: int, total: int | None = None) -> None:
+        """Notes that so much of the work is done; of how much, where that is known."""
         now = self._clock()
-        if now - self._told >= self.EVERY_SECONDS:
+        if now - self._told >= self.EVERY_SECONDS and PROGRESS.level <= logging.INFO:
             self._told = now
-            self._say(f"{what}: {done:,} of {total:,}")
+            self._say(f"{what}: {done:,}" + ("" if total is None else f" of {total:,}"))
 
 
 def _folder(store: Store | Path | str) -> Path:

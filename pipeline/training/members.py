@@ -1,16 +1,18 @@
 """What goes into training and what comes out of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import Prepared
+from pipeline.data.text_encoding import TextEncoder
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.models.build import Architecture
-from pipeline.study.catalogue import entry, names
+from pipeline.study.catalogue import entry, load_network, names
+from pipeline.study.encoder_spec import EncoderSpec
 from pipeline.study.own import is_own, is_stock
 from pipeline.study.spec import ModelSpec, TrainSpec
 from pipeline.study.task_spec import TaskSpec
@@ -135,8 +137,19 @@ def architecture_of(member: Member, prepared: Prepared) -> Architecture:
         n_codes=prepared.encoder.n_codes,
         heads={kind.info.name: kind.width for kind in kinds},
         generators={task: shape for task, shape in shapes.items() if shape is not None},
+        readers=reader_shapes(model.encoder, prepared.encoder.text),
         options=sharing_options(model),
     )
+
+
+def reader_shapes(spec: EncoderSpec, text: TextEncoder | None) -> dict[str, dict[str, Any]]:
+    """Returns encoder to the shape of its network, for those that prepared tokens."""
+    vocabulary = {} if text is None else text.vocabulary
+    return {
+        kind: load_network(kind).shape_of(spec, vocabulary[kind])
+        for kind in spec.kinds
+        if kind in vocabulary
+    }
 
 
 def sharing_options(model: ModelSpec) -> dict[str, Any]:
@@ -170,7 +183,7 @@ def structure_of(member: Member) -> tuple[Any, ...]:
         member.stream, model.sharing, str(sharing_options(model)), tuple(model.layers),
         tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
         train.schedule, train.epochs, train.batch_size, train.exponent, tasks,
-        member.weighting.strategy,
+        member.weighting.strategy, str(replace(model.encoder, dropout=0.0)),
     )  # fmt: skip
 
 

@@ -11,19 +11,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.prepared import Part
+from pipeline.data.text_encoding import Progress
 from pipeline.models.build import Architecture, MultiTaskModel, load_member
+from pipeline.models.texts import TextRows
 
 CHUNK_NUMBERS = 2**20
 """Activations of one layer at once: larger chunks of many members fall out of the cache."""
 
+TEXT_ROWS = 1024
+"""Documents whose tokens are put side by side at once."""
 
-def predict_part(model: MultiTaskModel, part: Part) -> dict[str, NDArray[np.float32]]:
-    """Returns each task's head outputs for all rows of a part, (K, N, outputs)."""
+
+def predict_part(
+    model: MultiTaskModel, part: Part, progress: Progress | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """Returns each task's head outputs for all rows of a part, (K, N, outputs).
+
+    Args:
+        model: Of K members.
+        part: The rows.
+        progress: Told how many rows are answered: writing takes seconds for a hundred.
+    """
     was_training = model.training
     model.eval()
     chunks: list[dict[str, NDArray[np.float32]]] = []
     first = next(model.parameters())
     size = chunk_rows(model)
+    texts = TextRows(part.texts, model.architecture.texts, first.dtype, first.device)
     with torch.inference_mode():
         for low in range(0, max(len(part), 1), size):
             numeric = torch.from_numpy(part.numeric[low : low + size]).to(first)
@@ -32,8 +46,11 @@ def predict_part(model: MultiTaskModel, part: Part) -> dict[str, NDArray[np.floa
                 task: (words_of(_rows(part, task, low, size).to(first.device), shape)[0], None)
                 for task, shape in model.architecture.generators.items()
             }
-            outputs = model(numeric, codes, words=words)
+            rows = torch.arange(low, low + len(numeric), device=first.device)
+            outputs = model(numeric, codes, words=words, texts=texts.take(rows))
             chunks.append({t: o.cpu().numpy() for t, o in outputs.items()})
+            if progress is not None:
+                progress("Answering, rows", min(low + size, len(part)), len(part))
     model.train(was_training)
     return {task: np.concatenate([chunk[task] for chunk in chunks], axis=1) for task in chunks[0]}
 
@@ -59,12 +76,16 @@ def chunk_rows(model: MultiTaskModel) -> int:
     trunk = model.sharing.n_branches * max(shape.n_features, *shape.layers, 1)
     writing = [one["beam"] * one["vocabulary"] for one in shape.generators.values()]
     widest = max(trunk, *shape.head_layers, *writing, 1)
-    return max(32, CHUNK_NUMBERS // (model.n_members * widest))
+    most = TEXT_ROWS if shape.texts else CHUNK_NUMBERS
+    return max(32, min(most, CHUNK_NUMBERS // (model.n_members * widest)))
 
 
 def predict_member(
-    architecture: Architecture, parameters: Mapping[str, NDArray[Any]], part: Part
+    architecture: Architecture,
+    parameters: Mapping[str, NDArray[Any]],
+    part: Part,
+    progress: Progress | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Returns one member's head outputs for all rows of a part, (N, outputs)."""
-    outputs = predict_part(load_member(architecture, parameters), part)
+    outputs = predict_part(load_member(architecture, parameters), part, progress)
     return {task: values[0] for task, values in outputs.items()}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from pipeline.data.prepared import Part
+from pipeline.models.texts import TextRows, Texts
 from pipeline.training.sampling import Order
 
 BLOCK_BYTES = 64 * 2**20
@@ -23,6 +24,7 @@ class Rows:
         dtype: Of numbers in a batch.
         device: Where batches are used. Rows that must travel go there once, as a whole.
         exponent: How sources are mixed: see `rows_shown`.
+        texts: Names of the rows of texts that are read.
 
     Attributes:
         order: Of the rows in an epoch.
@@ -35,24 +37,28 @@ class Rows:
         dtype: torch.dtype,
         device: torch.device,
         exponent: float = 1.0,
+        texts: Collection[str] = (),
     ) -> None:
         inputs = [torch.from_numpy(part.numeric), torch.from_numpy(part.codes)]
         self._tensors = [tensor.to(device) for tensor in (*inputs, *targets)]
+        self._texts = TextRows(part.texts, texts, dtype, device)
         self._dtype = dtype
         self.n_rows = len(part)
         self.order = Order(self.n_rows, part.sources, exponent, device)
 
     def batches(
         self, order: Tensor, batch_size: int
-    ) -> Iterator[tuple[Tensor, Tensor, list[Tensor]]]:
-        """Yields the inputs and targets of each batch of rows in the order given."""
+    ) -> Iterator[tuple[Tensor, Tensor, list[Tensor], Texts]]:
+        """Yields numbers, codes, targets and texts of each batch of rows in the order given."""
         row_bytes = sum(t.element_size() * (t[0].numel() if len(t) else 0) for t in self._tensors)
         n_batches = max(1, BLOCK_BYTES // max(1, row_bytes * batch_size))
         for block in torch.split(order, n_batches * batch_size):
             numeric, codes, *targets = (self._ordered(tensor, block) for tensor in self._tensors)
             for low in range(0, len(block), batch_size):
                 high = low + batch_size
-                yield numeric[low:high], codes[low:high], [target[low:high] for target in targets]
+                own = [target[low:high] for target in targets]
+                texts = self._texts.take(block[low:high])
+                yield numeric[low:high], codes[low:high], own, texts
 
     def _ordered(self, tensor: Tensor, order: Tensor) -> Tensor:
         """Returns the rows in order, numbers in the population's dtype, codes as they are."""

@@ -94,6 +94,14 @@ class FlatState:
         columns = [part for _, part in found]
         return [own for own, _ in found], torch.cat(columns) if columns else self.shared[:0]
 
+    def gradients(self) -> dict[str, Tensor]:
+        """Returns the columns of `gradient` of each parameter, (K, ...), by its name."""
+        parts = torch.split(self.gradient, [own[0].numel() for own in self._own], dim=1)
+        return {
+            name: part.view(len(part), *self._shapes[name])
+            for name, part in zip(self._names, parts, strict=True)
+        }
+
     def collect_gradient(self) -> Tensor:
         """Copies the model's gradients into one (K, P) tensor and frees them."""
         flat = [

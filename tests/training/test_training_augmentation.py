@@ -89,7 +89,7 @@ def test_mixing_is_a_weighted_mean_of_two_rows() -> None:
 
 def test_mixed_rows_have_the_mixed_loss_of_both_labels(complete: Prepared) -> None:
     population = Population([member(0, mixup=1.0)], complete, torch.float64)
-    numeric, codes, targets = next(population.rows.batches(torch.arange(20), 20))
+    numeric, codes, targets, _ = next(population.rows.batches(torch.arange(20), 20))
     mixing = draw_mixing(population.augmentation, 20, started())
     assert mixing is not None
     features = mixing.mix(population.model.encode(numeric, codes))
