@@ -41,8 +41,13 @@ def check(arguments: Arguments) -> None:
     if arguments.schema:
         print(json.dumps(schema(), indent=2))
         return
+    if arguments.keys:
+        from pipeline.study.keys import key_tables
+
+        print(key_tables())
+        return
     if arguments.study is None:
-        raise InputError("`mtl check` needs a study file, or --schema.")
+        raise InputError("`mtl check` needs a study file, --keys or --schema.")
     from pipeline.data.check import check_data
     from pipeline.errors import StudyError
     from pipeline.report.study import sampled_trials, study_lines

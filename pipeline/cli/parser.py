@@ -39,6 +39,8 @@ def make_parser() -> argparse.ArgumentParser:
                        help="rows of the data to look at")  # fmt: skip
     check.add_argument("--schema", action="store_true",
                        help="print the JSON Schema of study files, for editors")  # fmt: skip
+    check.add_argument("--keys", action="store_true",
+                       help="print every key of study files, its default and meaning")  # fmt: skip
     check.set_defaults(command=run.check)
 
     prepare = commands.add_parser("prepare", parents=[study, store, result],
