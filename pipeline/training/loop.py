@@ -150,10 +150,10 @@ def train_epochs(
         evaluations = _valid(population, placed, broken)
         results = _record(population, progress, losses, gramian, evaluations, broken)
         _keep_best(population, progress)
-        ended += [finisher.end(progress.pop(result.number)) for result in results if result.last]
+        ended += finisher.ends([progress.pop(result.number) for result in results if result.last])
         answer = yield EpochEnd(results, ended)
         stopped = _stop(progress, answer.stops)
-        ended = [finisher.end(known) for known in stopped]
+        ended = finisher.ends(stopped)
         progress |= _begin(answer.joining, epoch + 1)
         if not progress:
             break
@@ -308,13 +308,19 @@ class _Finisher:
     """
 
     def __init__(self, first: Member, placed: Placed) -> None:
-        shape = architecture_of(first, placed.prepared)
-        self._shape = FlatState(shape, [0], device=placed.device)
+        self._architecture = architecture_of(first, placed.prepared)
+        self._n_parameters = FlatState(self._architecture, [0]).n_parameters
         self._placed = placed
 
-    def end(self, known: _Progress) -> Trained:
-        """Returns how a member ended."""
-        trained = Trained(
+    def ends(self, everyone: Sequence[_Progress]) -> list[Trained]:
+        """Returns how members ended; those that are complete are evaluated at once."""
+        complete = self._complete([known for known in everyone if known.state == "complete"])
+        found = {trained.number: trained for trained in complete}
+        return [found.get(known.member.number) or self._end(known) for known in everyone]
+
+    def _end(self, known: _Progress) -> Trained:
+        """Returns what is known of a member without looking at its parameters."""
+        return Trained(
             number=known.member.number,
             state=known.state,
             reason=known.reason,
@@ -324,29 +330,35 @@ class _Finisher:
             evaluation=None,
             parameters={},
             tasks=(),
-            n_parameters=self._shape.n_parameters,
+            n_parameters=self._n_parameters,
             seconds=time.perf_counter() - known.started,
             first_epoch=known.first_epoch,
             cosines=known.cosines.means(),
             device=self._placed.device.type,
         )
-        if known.state != "complete":
-            return trained
-        assert known.best is not None  # it was evaluated at least once
-        return self._complete(trained, known.member, known.best)
 
-    def _complete(self, trained: Trained, member: Member, best: Tensor) -> Trained:
-        self._shape.restore(best.unsqueeze(0))
-        answers = predict_part(self._shape.model, self._placed.part("valid"))
-        outputs = {task: values[0] for task, values in answers.items()}
+    def _complete(self, everyone: Sequence[_Progress]) -> list[Trained]:
+        """Returns how members ended at the parameters of their best epochs."""
+        if not everyone:
+            return []
+        state = FlatState(self._architecture, [0] * len(everyone), device=self._placed.device)
+        # Each was evaluated at least once.
+        best = torch.stack([known.best for known in everyone if known.best is not None])
+        state.restore(best)
+        outputs = predict_part(state.model, self._placed.part("valid"))
         targets = self._placed.prepared.parts["valid"].targets
-        kinds = tuned(kinds_of(member, self._placed.prepared), outputs, targets)
-        evaluation = evaluate_one(kinds, outputs, targets, "valid")
-        names = [kind.info.name for kind in kinds]
-        return replace(
-            trained,
-            score=active_score(evaluation, names, member.weights),
-            evaluation=evaluation,
-            parameters=self._shape.named(best),
-            tasks=tuple(kind.info for kind in kinds),
-        )
+        ended = []
+        for k, known in enumerate(everyone):
+            own = {task: values[k] for task, values in outputs.items()}
+            kinds = tuned(kinds_of(known.member, self._placed.prepared), own, targets)
+            evaluation = evaluate_one(kinds, own, targets, "valid")
+            names = [kind.info.name for kind in kinds]
+            end = replace(
+                self._end(known),
+                score=active_score(evaluation, names, known.member.weights),
+                evaluation=evaluation,
+                parameters=state.named(best[k]),
+                tasks=tuple(kind.info for kind in kinds),
+            )
+            ended.append(end)
+        return ended
