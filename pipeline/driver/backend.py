@@ -110,6 +110,7 @@ class ArraySet:
         prepared: The data.
         device: Where they train.
         say: Told where an array needs more memory than there is.
+        bf16: See `Placed`.
     """
 
     def __init__(
@@ -117,8 +118,9 @@ class ArraySet:
         prepared: Prepared,
         device: torch.device = CPU,
         say: Callable[[str], None] = lambda text: None,
+        bf16: bool = False,
     ) -> None:
-        placed = Placed(prepared, device)  # once for all arrays
+        placed = Placed(prepared, device, bf16)  # once for all arrays
 
         def start(members: Sequence[Member], first_epoch: int) -> Epochs:
             return train_epochs(members, prepared, first_epoch, placed)
@@ -184,6 +186,7 @@ class InProcess(Backend):
         prepared: The data.
         device: Where arrays train.
         say: See `ArraySet`.
+        bf16: See `Placed`.
     """
 
     def __init__(
@@ -191,8 +194,9 @@ class InProcess(Backend):
         prepared: Prepared,
         device: torch.device = CPU,
         say: Callable[[str], None] = lambda text: None,
+        bf16: bool = False,
     ) -> None:
-        self._make = partial(ArraySet, prepared, device, say)
+        self._make = partial(ArraySet, prepared, device, say, bf16)
         self._arrays = self._make()
 
     def submit(self, arrays: Mapping[int, Sequence[Member]]) -> None:

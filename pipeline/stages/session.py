@@ -21,6 +21,7 @@ from pipeline.driver.backend import one_thread
 from pipeline.driver.choice import Choice, choose
 from pipeline.driver.json_files import read_json
 from pipeline.driver.launch import default_workers
+from pipeline.driver.precision import trains_in_bf16
 from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.driver.rows import RowPlan, tuned_row
@@ -83,7 +84,8 @@ class Session:
     @cached_property
     def placed(self) -> Placed:
         """The data where members train, for those that train alone."""
-        return Placed(self.prepared, self.device)
+        bf16 = trains_in_bf16(self.study, self.prepared, self.folder, self.device, say_on_stderr)
+        return Placed(self.prepared, self.device, bf16)
 
 
 def prepare(
