@@ -36,6 +36,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "bag": {"kind": "bag"},
     "bag-attention": {"kind": "bag", "pool": "attention"},
     "joined": {"kind": ["tfidf", "bag"]},
+    "linear": {"kind": ["bag", "tfidf"], "linear": True},
     "transformer": {"kind": "transformer", "max_tokens": 24, "heads": 2, "dropout": 0.2},
 }
 
@@ -71,6 +72,8 @@ def with_values(one: Member, **values: Any) -> Member:
     keys = type(one.model).__dataclass_fields__
     model = {key: value for key, value in values.items() if key in keys}
     rest = {key: value for key, value in values.items() if key not in keys}
+    if "mixup" in rest:
+        rest["augment"] = replace(one.train.augment, mixup=rest.pop("mixup"))
     train_spec = {k: v for k, v in rest.items() if k in type(one.train).__dataclass_fields__}
     return replace(
         one, model=replace(one.model, **model), train=replace(one.train, **train_spec),
@@ -83,6 +86,7 @@ DIFFERENT: list[dict[str, Any]] = [
     {"dropout": 0.5, "lr": 0.01},
     {"dropout_input": 0.3, "weights": (1.0, 0.0)},
     {"dropout_head": 0.2, "weight_decay": 0.1},
+    {"mixup": 0.4},
 ]
 
 
