@@ -72,8 +72,9 @@ def with_values(one: Member, **values: Any) -> Member:
     keys = type(one.model).__dataclass_fields__
     model = {key: value for key, value in values.items() if key in keys}
     rest = {key: value for key, value in values.items() if key not in keys}
-    if "mixup" in rest:
-        rest["augment"] = replace(one.train.augment, mixup=rest.pop("mixup"))
+    augment = {key: rest.pop(key) for key in list(rest)
+               if key in type(one.train.augment).__dataclass_fields__}  # fmt: skip
+    rest["augment"] = replace(one.train.augment, **augment)
     train_spec = {k: v for k, v in rest.items() if k in type(one.train).__dataclass_fields__}
     return replace(
         one, model=replace(one.model, **model), train=replace(one.train, **train_spec),
@@ -86,7 +87,8 @@ DIFFERENT: list[dict[str, Any]] = [
     {"dropout": 0.5, "lr": 0.01},
     {"dropout_input": 0.3, "weights": (1.0, 0.0)},
     {"dropout_head": 0.2, "weight_decay": 0.1},
-    {"mixup": 0.4},
+    {"mixup": 0.4, "word_dropout": 0.2},
+    {"swap": 0.3, "deletion": 0.2},
 ]
 
 
