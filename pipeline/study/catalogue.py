@@ -67,7 +67,7 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         "multiclass": Entry(
             "pipeline.tasks.multiclass:Multiclass",
             "one of several labels",
-            options=_CLASS_OPTIONS,
+            options=("min_rows", *_CLASS_OPTIONS),
             metrics=("macro_f1", "accuracy", "micro_f1", "roc_auc", "log_loss"),
         ),
         "multilabel": Entry(
