@@ -36,7 +36,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "bag": {"kind": "bag"},
     "bag-attention": {"kind": "bag", "pool": "attention"},
     "joined": {"kind": ["tfidf", "bag"]},
-    "linear": {"kind": ["bag", "tfidf"], "linear": True},
+    "linear": {"kind": "tfidf", "linear": True},
+    "linear-joined": {"kind": ["bag", "tfidf"], "linear": True},
     "transformer": {"kind": "transformer", "max_tokens": 24, "heads": 2, "dropout": 0.2},
 }
 
@@ -44,9 +45,15 @@ ENCODERS: dict[str, dict[str, Any]] = {
 def study_of(encoder: dict[str, Any], **values: Any) -> Study:
     settings = {f"model.encoder.{key}": value for key, value in encoder.items()}
     kinds = encoder["kind"] if isinstance(encoder["kind"], list) else [encoder["kind"]]
-    text = STUDY if "tfidf" in kinds else STUDY.replace("width: 4, ", "")
-    if "bag" not in kinds:
-        text = text.replace("buckets: 32, ", "")
+    unread = [
+        "" if "tfidf" in kinds else "width: 4, ",
+        "" if "bag" in kinds else "buckets: 32, ",
+        "" if {"bag", "transformer"} & {*kinds} else ", embed: 6",
+        "" if {"bag", "transformer"} & {*kinds} else ", vocabulary: 64",
+    ]
+    text = STUDY
+    for key in unread:
+        text = text.replace(key, "")
     return parse_study(text, overrides=settings | values)
 
 
