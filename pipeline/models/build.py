@@ -309,7 +309,8 @@ def load_members(
     Raises:
         ValueError: A parameter is missing, left over, or of another shape.
     """
-    model = build(architecture, len(members))
+    with torch.device("cpu"):  # whatever the caller's default device is
+        model = build(architecture, len(members))
     expected = dict(member_tensors(model))
     with torch.no_grad():
         for member, parameters in enumerate(members):

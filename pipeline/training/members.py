@@ -106,6 +106,7 @@ class Trained:
         first_epoch: Epoch of its population in which it began, from 1: decides the batch order
             and the noise of its epochs.
         cosines: Task to later task to the mean cosine of their gradients; empty without looks.
+        device: Kind of device where it trained, `cpu` or `cuda`; empty where it did not.
     """
 
     number: int
@@ -121,6 +122,7 @@ class Trained:
     seconds: float
     first_epoch: int = 1
     cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    device: str = ""
 
 
 def architecture_of(member: Member, prepared: Prepared) -> Architecture:
