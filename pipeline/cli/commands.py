@@ -237,6 +237,8 @@ def promote(arguments: Arguments) -> None:
     alias = f"{decision.model}@{study.spec.promote.alias}"
     if arguments.dry_run:
         print(f"Every gate passes: `mtl promote` without --dry-run would move {alias}.")
+    elif decision.version == decision.previous:
+        print(f"{alias} is version {decision.version}, as before.")
     else:
         print(f"{alias} is now version {decision.version}. "
               f"Use it: mtl predict {alias} TABLE -o FILE{_store_options(arguments)}")  # fmt: skip

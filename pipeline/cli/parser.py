@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.cli import commands as run
 from pipeline.cli import serving
+from pipeline.cli.rollback import rollback as run_rollback
 
 Arguments = argparse.Namespace
 
@@ -95,6 +96,13 @@ def make_parser() -> argparse.ArgumentParser:
     promote.add_argument("--trial", default="best", help="number of a trial, or best")
     promote.add_argument("--dry-run", action="store_true", help="decide, and register nothing")
     promote.set_defaults(command=run.promote)
+
+    rollback = commands.add_parser("rollback", parents=[store, result],
+                                   help="move an alias back to the version before")  # fmt: skip
+    rollback.add_argument("model", help="NAME or NAME@ALIAS")
+    rollback.add_argument("--to", metavar="VERSION", help="an earlier version of the alias")
+    rollback.add_argument("--dry-run", action="store_true", help="tell, and move nothing")
+    rollback.set_defaults(command=run_rollback)
 
     predict = commands.add_parser("predict", parents=[store],
                                   help="answer for every row of a table")  # fmt: skip

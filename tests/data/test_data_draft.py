@@ -142,7 +142,7 @@ def test_a_summary_of_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_task_with_most_labels_stratifies(tmp_path: Path) -> None:
-    table = letters().assign(split=["train", "train", "test"] * 20, place=list("uvw") * 20)
+    table = letters().assign(split=["train", "train", "test"] * 20, place=list("uvuw") * 15)
     table.to_csv(tmp_path / "t.csv", index=False)
     draft = _checked(draft_study(tmp_path / "t.csv", ["kind", "place"], folder=tmp_path), tmp_path)
     assert draft["split"] == {"column": "split", "valid": 0.1, "stratify": "place"}
