@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -224,13 +223,10 @@ class StudyTracker:
 
     def drop_model(self, model_id: str) -> bool:
         """Deletes a model and its files; returns False for one that a registry version needs."""
-        location = self._writer.call(
+        return self._writer.call(
             f"Deleting the model {model_id}",
-            lambda: models.drop_model(self._client, model_id),
+            lambda: models.drop_model(self._client, model_id, self.store.artifacts),
         )
-        if location is not None and location.is_relative_to(self.store.artifacts):
-            shutil.rmtree(location, ignore_errors=True)
-        return location is not None
 
     def flush(self) -> None:
         """Writes what is buffered and waits for it."""
