@@ -13,6 +13,7 @@ from typing import Any
 
 from promotion_cases import CARD, contest, evaluation, facts
 
+from pipeline.errors import StoreError
 from pipeline.promotion.promote import Candidate, Place, current_champion, promote_model
 from pipeline.promotion.registry import read_pointer
 from pipeline.promotion.rollback import roll_back
@@ -81,6 +82,34 @@ def forked(work: Any) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def race(store: Store, model: str, given: list[Any]) -> Any:
+    """Promotes several models at once, each in a process of its own."""
+    assert forked(lambda: promote(store, model, given[0])) == 0
+    children = []
+    for named in given[1:]:
+        child = os.fork()
+        if child == 0:
+            try:
+                promote(store, model, named)
+            except StoreError as error:
+                os._exit(2 if "was moved meanwhile" in str(error) else 1)
+            os._exit(0)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+    def told() -> Any:
+        client = store.client()
+        versions = client.search_model_versions(f"name = '{model}'")
+        decisions = {str(found.version): found.tags["decision"] for found in versions}
+        history = list(read_pointer(client, model, "champion").history)
+        aliases = client.get_registered_model(model).aliases
+        champion, previous = (str(aliases[name]) for name in ("champion", "previous"))
+        return {"history": history, "decisions": decisions, "champion": champion,
+                "previous": previous}  # fmt: skip
+
+    return {"codes": codes, **asked(told)}
+
+
 def asked(work: Any) -> Any:
     """Returns what something says in a fork, as JSON through a pipe."""
     reading, writing = os.pipe()
@@ -135,6 +164,9 @@ def main(text: str) -> None:
     for kind, moments in given["moments"].items():
         for moment in moments:
             model = f"{given['name']}-{moment}"
+            if kind == "race":
+                print(json.dumps(race(store, model, given["models"])), flush=True)
+                continue
             found = one_moment(store, model, kind, moment, given["models"])
             print(json.dumps({"kind": kind, "moment": moment, **found}), flush=True)
 

@@ -15,13 +15,17 @@ from pipeline.tracking.store import Store
 
 
 def killed(
-    store: Store, make_predictor: Callable, name: str, moments: dict[str, list[int]]
+    store: Store,
+    make_predictor: Callable,
+    name: str,
+    moments: dict[str, list[int]],
+    n_models: int = 2,
 ) -> list[dict[str, Any]]:
     """What there was after each kill, and after the same command again."""
     client = store.client()
     experiment = client.create_experiment(name, store.artifact_location(name))
     models = []
-    for trial in (1, 2):
+    for trial in range(n_models):
         run_id = client.create_run(experiment).info.run_id
         model_id = log_model(client, run_id, make_predictor(trial), None, None)
         models.append({"run_id": run_id, "model_id": model_id})
@@ -79,3 +83,18 @@ def test_a_rollback_can_be_killed_at_every_write(store: Store, make_predictor: C
     for one in found:
         there = (one["after"]["version"], one["after"]["before"])
         assert there in (("2", "1"), ("1", None)), one
+
+
+def test_promoters_at_once_leave_one_consistent_champion(
+    store: Store, make_predictor: Callable
+) -> None:
+    for found in killed(store, make_predictor, "race-all", {"race": [1, 2]}, n_models=4):
+        codes = found["codes"]
+        assert {*codes} <= {0, 2}, codes
+        assert 0 in codes
+        # Who was too late has told so and left a version without alias; all others came in turn.
+        assert len(found["history"]) == 1 + codes.count(0)
+        assert [found["champion"], found["previous"]] == found["history"][:-3:-1]
+        promoted = [version for version, said in found["decisions"].items() if said == "promoted"]
+        assert {*promoted} == {*found["history"]}
+        assert [*found["decisions"].values()].count("pending") == codes.count(2)
