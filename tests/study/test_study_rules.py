@@ -23,6 +23,32 @@ def test_an_alias_that_only_begins_like_a_version_is_fine() -> None:
     assert parse_study(TEXT, overrides={"promote.alias": "v2x"}).spec.promote.alias == "v2x"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("beat", ["linear", "boostign"], r"`promote\.gates\.beat`.*Did you mean `boosting`"),
+        ("confidence", 1.0, r"`promote\.gates\.confidence` must be below 1"),
+        ("confidence", 0.2, r"`promote\.gates\.confidence` must be at least 0\.5"),
+        ("max_latency_ms", 0, r"`promote\.gates\.max_latency_ms` must be above 0"),
+        ("max_size_mb", -1, r"`promote\.gates\.max_size_mb` must be above 0"),
+        ("clean_git", "maybe", r"`promote\.gates\.clean_git`"),
+    ],
+)
+def test_gates_that_nothing_can_pass_or_fail_are_refused(
+    key: str, value: object, told: str
+) -> None:
+    with pytest.raises(StudyError, match=told):
+        parse_study(TEXT, overrides={f"promote.gates.{key}": value})
+
+
+def test_gates_have_defaults_that_ask_for_a_sure_gain() -> None:
+    gates = parse_study(TEXT).spec.promote.gates
+    assert (gates.min_gain, gates.confidence, gates.beat) == (0.0, 0.95, [])
+    assert gates.max_latency_ms is gates.max_size_mb is None
+    beat = ["linear", "boosting", "equal_weights", "single_task", "constant"]
+    assert parse_study(TEXT, overrides={"promote.gates.beat": beat}).spec.promote.gates.beat == beat
+
+
 @pytest.mark.parametrize("place", ["split", "sources.table.split"])
 def test_groups_cannot_be_stratified(place: str) -> None:
     split = {"group": "person", "stratify": "size"}
