@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.data.locating import LocatedFile, locate
-from pipeline.data.readers import read_table
+from pipeline.data.readers import read_table, whole_characters
 from pipeline.data.text_encoding import Progress
 from pipeline.errors import DataError
 from pipeline.study.catalogue import load
@@ -97,7 +97,9 @@ def _checked(name: str, table: pd.DataFrame) -> pd.DataFrame:
     if not table.columns.is_unique:
         doubled = table.columns[table.columns.duplicated()][0]
         raise DataError(f"Source `{name}` has two columns named `{doubled}`. Rename one.")
-    return table.reset_index(drop=True)
+    texts = {name: table[name].map(whole_characters)
+             for name in table.select_dtypes("object").columns}  # fmt: skip
+    return table.assign(**texts).reset_index(drop=True)
 
 
 def _read_files(

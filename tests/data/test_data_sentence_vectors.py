@@ -83,7 +83,8 @@ def test_a_model_that_cannot_be_loaded_says_why(
     (tmp_path / "config.json").write_text((model_folder() / "config.json").read_text())
     with pytest.raises(DataError, match=r"no tokenizer can be loaded from .*save_pretrained"):
         load_pretrained(str(tmp_path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # Read from the environment when first imported, which may have been in another test.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="no such folder, and as a name of the Hugging Face hub"):
         load_pretrained("nobody/no-such-model")
 
