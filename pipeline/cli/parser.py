@@ -101,6 +101,11 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument("-o", "--output", type=Path, required=True,
                          help="file to write: .csv, .jsonl or .parquet, or with .gz")  # fmt: skip
     predict.set_defaults(command=serving.predict)
+
+    serve = commands.add_parser("serve", parents=[store], help="answer over HTTP")
+    serve.add_argument("model", help="NAME@ALIAS, NAME/VERSION or the id of a run")
+    serve.add_argument("--port", type=_port, help="port of 127.0.0.1 (default: a free one)")
+    serve.set_defaults(command=serving.serve)
     return parser
 
 
@@ -148,6 +153,13 @@ def _positive(text: str) -> int:
         number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, found {text}")
+    return number
+
+
+def _port(text: str) -> int:
+    number = _positive(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"must be a port from 1 to 65535, found {text}")
     return number
 
 

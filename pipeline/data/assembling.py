@@ -18,7 +18,7 @@ from pipeline.data.columns import (
 from pipeline.data.encoding import Encoded, Encoder
 from pipeline.data.fitting import fit_encoder
 from pipeline.data.hashing import Chunk, array_bytes, digest, json_bytes, row_hashes, sha256
-from pipeline.data.leaks import leak_share
+from pipeline.data.leaks import refuse_leaks
 from pipeline.data.pieces import SUMMARIES, with_pieces
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
 from pipeline.data.references import reference_faults, target_columns
@@ -29,12 +29,12 @@ from pipeline.data.rows import (
     join_inputs,
     source_numbers,
     split_source,
+    ungrouped_notes,
 )
 from pipeline.data.screening import copy_warnings, counting_columns, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
-from pipeline.data.text_encoding import Progress, documents, refuse_bytes
+from pipeline.data.text_encoding import Progress, refuse_bytes
 from pipeline.data.text_fitting import encoder_settings, fit_texts, text_notes
-from pipeline.data.values import as_text
 from pipeline.errors import DataError, StudyError
 from pipeline.study.spec import StudySpec
 from pipeline.tasks.base import TaskInfo
@@ -88,6 +88,7 @@ def build_prepared(
     for name, frame in frames.items():  # before the split, so that an error names the row
         for column in spec.sources[name].text_columns:
             refuse_bytes(frame[column])
+    notes = ungrouped_notes(spec, frames)
     pieces = with_pieces(spec, frames, progress)
     spec, frames = pieces.spec, pieces.frames
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
@@ -100,8 +101,8 @@ def build_prepared(
         raise DataError(" ".join(["No column is left as an input.", *warnings]))
     warnings += _screen(spec, rows, list(types))
     rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs[[*types, *texts]])
-    tasks, targets = _fit_labels(spec, rows)  # wrong labels are told before long work
-    _refuse_leaks(spec, rows)
+    tasks, targets, rare = _fit_labels(spec, rows)  # wrong labels are told before long work
+    warnings += rare + refuse_leaks(spec, rows, list(types))
     train = all_parts(rows) == "train"
     text = fit_texts(inputs[train], texts, spec.model.encoder, progress) if texts else None
     encoder, more = fit_encoder(inputs[train], types, text)
@@ -120,7 +121,7 @@ def build_prepared(
             n_rows={name: len(part) for name, part in parts.items()},
             duplicates=counts,
             dropped=n_dropped,
-            warnings=(*pieces.warnings, *warnings, *more, *encoded.notes),
+            warnings=(*notes, *pieces.warnings, *warnings, *more, *encoded.notes),
             sources=sources,
         ),
         documents=pieces.documents,
@@ -189,25 +190,6 @@ def _screen(spec: StudySpec, rows: Mapping[str, SourceRows], inputs: list[str]) 
     return warnings
 
 
-def _refuse_leaks(spec: StudySpec, rows: Mapping[str, SourceRows]) -> None:
-    """Raises a `DataError` where the texts of a source hold the target of one of its tasks."""
-    for task, declared in spec.tasks.items():
-        source = spec.source_of(task)
-        columns = spec.sources[source].text_columns
-        if not columns or declared.kind == "regression":
-            continue
-        train = rows[source].frame[rows[source].parts == "train"]
-        for target in target_columns(spec, task):
-            share = leak_share(documents(train, columns), as_text(train[target]).tolist())
-            if share:
-                raise DataError(
-                    f"The text of source `{source}` must not hold `{target}`, the target of task "
-                    f"`{task}`. Found it in {share:.0%} of the train rows: a model would read its "
-                    "own answer. Take that part out of the text, or name other columns under "
-                    "`text`."
-                )
-
-
 def _drop_duplicates(
     spec: StudySpec, rows: dict[str, SourceRows], inputs: pd.DataFrame
 ) -> tuple[dict[str, SourceRows], pd.DataFrame, dict[str, int], int]:
@@ -234,7 +216,7 @@ def _drop_duplicates(
 
 def _fit_labels(
     spec: StudySpec, rows: Mapping[str, SourceRows]
-) -> tuple[tuple[TaskInfo, ...], dict[str, NDArray[np.float32]]]:
+) -> tuple[tuple[TaskInfo, ...], dict[str, NDArray[np.float32]], list[str]]:
     frames = {name: found.frame for name, found in rows.items()}
     parts = {name: found.parts for name, found in rows.items()}
     return fit_tasks(spec, expand_tasks(spec, frames, parts), frames, parts)

@@ -102,7 +102,7 @@ def _add_written(found: Pieces, spec: StudySpec, name: str, progress: Progress |
     task, origin = spec.tasks[name], spec.source_of(name)
     frame = found.frames[origin]
     documents, kept, notes = _documents(name, task, frame, True, progress)
-    number, reference, text = columns = [f"{name}.{key}" for key in ("number", "words", "read")]
+    number, reference, text = columns = written_columns(name)
     added = pd.DataFrame(index=frame.index, columns=columns, dtype=object)
     rows = frame.index[kept]
     added.loc[rows, number] = np.arange(len(kept))
@@ -126,6 +126,11 @@ def _source(origin: SourceSpec, task: str) -> SourceSpec:
         origin, id=_ID, drop=[], numeric=feature_columns(task), categorical=[], boolean=[],
         split=SplitSpec(column=_PART, group=_GROUP),
     )  # fmt: skip
+
+
+def written_columns(task: str) -> list[str]:
+    """Returns the columns of a task that writes: number, reference and text of its documents."""
+    return [f"{task}.{name}" for name in ("number", "words", "read")]
 
 
 def _label_columns(task: str) -> list[str]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.hashing import Hashes, digest, row_hashes, value_hashes
 from pipeline.data.references import strata_columns
-from pipeline.data.splitting import split_rows
+from pipeline.data.splitting import group_hashes, split_rows, without_group
 from pipeline.data.values import as_text
 from pipeline.errors import DataError
 from pipeline.study.spec import StudySpec
@@ -48,13 +48,30 @@ def split_source(spec: StudySpec, name: str, frame: pd.DataFrame) -> SourceRows:
     where = f"Source `{name}`"
     split = spec.split_of(name)
     id_column = spec.sources[name].id
+    if split.group is not None and split.ungrouped == "drop":
+        frame = frame[~without_group(frame[split.group])].reset_index(drop=True)
     keys = _content(spec, frame) if id_column is None else value_hashes(frame[id_column])
     ids = _hash_ids(keys) if id_column is None else _own_ids(frame[id_column], where)
     strata_names = strata_columns(spec, name)
     strata = row_hashes(frame[strata_names]) if strata_names else None
     parts = split_rows(frame, split, spec.seed, keys, strata, where)
-    groups = None if split.group is None else value_hashes(frame[split.group])
+    groups = None if split.group is None else group_hashes(frame, split, keys, where)
     return SourceRows(frame, parts, ids, groups)
+
+
+def ungrouped_notes(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Returns a sentence for each source with rows that have no group."""
+    done = {"own": "are a group of their own each", "drop": "are left out"}
+    notes = []
+    for name, frame in frames.items():
+        split = spec.split_of(name)
+        n_rows = 0 if split.group is None else int(without_group(frame[split.group]).sum())
+        if n_rows and split.ungrouped in done:
+            notes.append(
+                f"Source `{name}`: {n_rows:,} rows without a value in the group column "
+                f"`{split.group}` {done[split.ungrouped]}."
+            )
+    return notes
 
 
 def _content(spec: StudySpec, frame: pd.DataFrame) -> Hashes:

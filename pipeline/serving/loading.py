@@ -41,13 +41,19 @@ class LoadedModel:
     run_id: str
     pyfunc: Any
 
+    @property
+    def columns(self) -> list[str]:
+        """Raw columns that a frame must have; others are ignored."""
+        names: list[str] = self.pyfunc.metadata.get_input_schema().input_names()
+        return names
+
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Answers for raw rows: columns `TASK` and `TASK_proba_CLASS`, index kept.
 
         Raises:
             DataError: A column is missing or cannot be read; it names the column.
         """
-        wanted = self.pyfunc.metadata.get_input_schema().input_names()
+        wanted = self.columns
         known = frame.columns.intersection(wanted)
         try:
             # MLflow would warn of each column that is no input. Where one is absent, the model is

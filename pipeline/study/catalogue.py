@@ -67,7 +67,7 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         "multiclass": Entry(
             "pipeline.tasks.multiclass:Multiclass",
             "one of several labels",
-            options=_CLASS_OPTIONS,
+            options=("min_rows", *_CLASS_OPTIONS),
             metrics=("macro_f1", "accuracy", "micro_f1", "roc_auc", "log_loss"),
         ),
         "multilabel": Entry(
@@ -112,6 +112,14 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             "learned vectors of words and of pairs of words, averaged",
             options=("vocabulary", "max_words", "embed", "buckets", "pool"),
             network="pipeline.models.bag:Bag",
+        ),
+        "transformer": Entry(
+            "pipeline.data.piece_tokens:PieceTokens",
+            "a small transformer over pieces of words, learned from scratch",
+            options=("vocabulary", "max_tokens", "embed", "depth", "heads", "dropout", "pool"),
+            needs=("tokenizers",),
+            extra="text",
+            network="pipeline.models.transformer:Transformer",
         ),
     },
     "sharing": {

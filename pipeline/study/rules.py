@@ -134,6 +134,9 @@ def _split_faults(key: str, split: SplitSpec) -> Iterable[Fault]:
     if split.group is not None and split.stratify is not None:
         yield Fault(f"{key}.stratify", "cannot stand beside `group`, which moves rows together",
                     split.stratify)  # fmt: skip
+    if split.group is None and split.ungrouped != "refuse":
+        yield Fault(f"{key}.ungrouped", "is read beside `group` only", split.ungrouped,
+                    "Leave it out, or name the column of groups.")  # fmt: skip
     if split.time is not None and (split.stratify or split.group):
         yield Fault(f"{key}.time", "cannot stand beside `stratify` or `group`", split.time)
     if split.column is not None:

@@ -42,6 +42,8 @@ class SplitSpec:
         test: Share of rows to test on (without `column`).
         stratify: Task or column whose labels each part has in equal shares.
         group: Column whose values never stand in two parts.
+        ungrouped: What happens to a row without a value in `group`: `refuse` by default, since
+            a forgotten group is a leak; `own` makes it a group of its own, `drop` leaves it out.
         time: Column by which rows are ordered: train first, test last.
         duplicates: What happens to a row whose inputs also stand in another part: `keep` counts
             it, `drop` keeps the one in test, else in valid.
@@ -53,6 +55,7 @@ class SplitSpec:
     test: Share | None = None
     stratify: str | None = None
     group: str | None = None
+    ungrouped: Literal["refuse", "own", "drop"] = "refuse"
     time: str | None = None
     duplicates: Literal["keep", "drop"] = "keep"
 
