@@ -25,6 +25,7 @@ from rich.table import Table
 
 from pipeline.tracking.store import open_store
 from tests.benchmarks.asking import bench_asking
+from tests.benchmarks.features import bench_features, features_table, news
 from tests.benchmarks.quickstart import bench_quickstart, table_of
 from tests.benchmarks.serving import bench_serving, serving_table
 from tests.benchmarks.workload import Workload
@@ -175,7 +176,7 @@ def asking_table(rows: list[dict[str, Any]]) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ("throughput", "score", "asking", "quickstart", "serving")
+    parts = ("throughput", "score", "asking", "quickstart", "serving", "features")
     parser.add_argument("--part", choices=parts, action="append", help="by default all")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each competitor")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the time to a score")
@@ -205,6 +206,13 @@ def main() -> None:
     if "serving" in chosen:
         found["serving"] = bench_serving()
         show(serving_table(found["serving"]))
+    if "features" in chosen:
+        texts = news()
+        if texts is None:
+            show("Features: not measured, since the shared news or the encoder is absent.")
+        else:
+            found["features"] = bench_features(texts)
+            show(features_table(found["features"]))
     options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

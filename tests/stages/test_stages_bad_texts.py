@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cli_cases import Done, mtl
-from test_data_sentence_vectors import model_folder
+from encoder_cases import model_folder
 
 from pipeline import search
 from pipeline.stages.session import Session, find_trial, model_of, open_searched
