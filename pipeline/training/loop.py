@@ -139,10 +139,10 @@ def train_epochs(members: Sequence[Member], prepared: Prepared, first_epoch: int
         evaluations = _valid(population, prepared, broken)
         results = _record(population, progress, losses, gramian, evaluations, broken)
         _keep_best(population, progress)
-        ended += [finisher.end(progress.pop(result.number)) for result in results if result.last]
+        ended += finisher.ends([progress.pop(result.number) for result in results if result.last])
         answer = yield EpochEnd(results, ended)
         stopped = _stop(progress, answer.stops)
-        ended = [finisher.end(known) for known in stopped]
+        ended = finisher.ends(stopped)
         progress |= _begin(answer.joining, epoch + 1)
         if not progress:
             break
@@ -299,12 +299,19 @@ class _Finisher:
     """
 
     def __init__(self, first: Member, prepared: Prepared) -> None:
-        self._shape = FlatState(architecture_of(first, prepared), [0])
+        self._architecture = architecture_of(first, prepared)
+        self._n_parameters = FlatState(self._architecture, [0]).n_parameters
         self._prepared = prepared
 
-    def end(self, known: _Progress) -> Trained:
-        """Returns how a member ended."""
-        trained = Trained(
+    def ends(self, everyone: Sequence[_Progress]) -> list[Trained]:
+        """Returns how members ended; those that are complete are evaluated at once."""
+        complete = self._complete([known for known in everyone if known.state == "complete"])
+        found = {trained.number: trained for trained in complete}
+        return [found.get(known.member.number) or self._end(known) for known in everyone]
+
+    def _end(self, known: _Progress) -> Trained:
+        """Returns what is known of a member without looking at its parameters."""
+        return Trained(
             number=known.member.number,
             state=known.state,
             reason=known.reason,
@@ -314,27 +321,34 @@ class _Finisher:
             evaluation=None,
             parameters={},
             tasks=(),
-            n_parameters=self._shape.n_parameters,
+            n_parameters=self._n_parameters,
             seconds=time.perf_counter() - known.started,
             first_epoch=known.first_epoch,
             cosines=known.cosines.means(),
         )
-        if known.state != "complete":
-            return trained
-        assert known.best is not None  # it was evaluated at least once
-        return self._complete(trained, known.member, known.best)
 
-    def _complete(self, trained: Trained, member: Member, best: Tensor) -> Trained:
-        self._shape.restore(best.unsqueeze(0))
+    def _complete(self, everyone: Sequence[_Progress]) -> list[Trained]:
+        """Returns how members ended at the parameters of their best epochs."""
+        if not everyone:
+            return []
+        state = FlatState(self._architecture, [0] * len(everyone))
+        # Each was evaluated at least once.
+        best = torch.stack([known.best for known in everyone if known.best is not None])
+        state.restore(best)
         part = self._prepared.parts["valid"]
-        outputs = {task: v[0] for task, v in predict_part(self._shape.model, part).items()}
-        kinds = tuned(kinds_of(member, self._prepared), outputs, part.targets)
-        evaluation = evaluate_one(kinds, outputs, part.targets, "valid")
-        names = [kind.info.name for kind in kinds]
-        return replace(
-            trained,
-            score=active_score(evaluation, names, member.weights),
-            evaluation=evaluation,
-            parameters=self._shape.named(best),
-            tasks=tuple(kind.info for kind in kinds),
-        )
+        outputs = predict_part(state.model, part)
+        ended = []
+        for k, known in enumerate(everyone):
+            own = {task: values[k] for task, values in outputs.items()}
+            kinds = tuned(kinds_of(known.member, self._prepared), own, part.targets)
+            evaluation = evaluate_one(kinds, own, part.targets, "valid")
+            names = [kind.info.name for kind in kinds]
+            end = replace(
+                self._end(known),
+                score=active_score(evaluation, names, known.member.weights),
+                evaluation=evaluation,
+                parameters=state.named(best[k]),
+                tasks=tuple(kind.info for kind in kinds),
+            )
+            ended.append(end)
+        return ended
