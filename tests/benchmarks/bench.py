@@ -25,6 +25,7 @@ from rich.table import Table
 
 from pipeline.tracking.store import open_store
 from tests.benchmarks.asking import bench_asking
+from tests.benchmarks.overhead import bench_overhead, overhead_table
 from tests.benchmarks.quickstart import bench_quickstart, table_of
 from tests.benchmarks.serving import bench_serving, serving_table
 from tests.benchmarks.workload import Workload
@@ -175,7 +176,7 @@ def asking_table(rows: list[dict[str, Any]]) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ("throughput", "score", "asking", "quickstart", "serving")
+    parts = ("throughput", "score", "asking", "overhead", "quickstart", "serving")
     parser.add_argument("--part", choices=parts, action="append", help="by default all")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each competitor")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the time to a score")
@@ -199,6 +200,9 @@ def main() -> None:
     if "asking" in chosen:
         found["asking"] = bench_asking()
         show(asking_table(found["asking"]))
+    if "overhead" in chosen:
+        found["overhead"] = bench_overhead(options.repeats)
+        show(overhead_table(found["overhead"]))
     if "quickstart" in chosen:
         found["quickstart"] = bench_quickstart(options.repeats)
         show(table_of(found["quickstart"]))

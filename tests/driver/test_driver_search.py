@@ -57,6 +57,20 @@ def test_a_crash_anywhere_loses_and_doubles_nothing(straight, study, prepared, t
         check(launcher, trials)
 
 
+def test_the_journal_tells_of_nothing_that_could_not_be_kept(
+    straight, launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: StudyFolder, cohort: object, trials: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyFolder, "save_outcome", full)
+        with pytest.raises(OSError, match="No space left"):
+            launcher.launch()
+    assert '"op_code":6' not in launcher.folder.journal.read_text()  # no trial has a state
+    assert plain(launcher.launch()) == plain(straight[0])
+
+
 def test_ctrl_c_closes_the_runs_and_the_search_goes_on_later(straight, launcher) -> None:
     watcher = Watcher(interrupt_at=1)
     with pytest.raises(Interrupted):
