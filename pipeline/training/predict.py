@@ -15,7 +15,7 @@ from pipeline.data.text_encoding import Progress
 from pipeline.models.build import Architecture, MultiTaskModel, load_member
 from pipeline.models.texts import TextRows
 
-CHUNK_NUMBERS = 2**20
+CHUNK_NUMBERS = 2**18
 """Activations of one layer at once: larger chunks of many members fall out of the cache."""
 
 TEXT_ROWS = 1024
