@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.cli import commands as run
 from pipeline.cli import serving
+from pipeline.cli.rollback import rollback as run_rollback
 
 Arguments = argparse.Namespace
 
@@ -38,6 +39,8 @@ def make_parser() -> argparse.ArgumentParser:
                        help="rows of the data to look at")  # fmt: skip
     check.add_argument("--schema", action="store_true",
                        help="print the JSON Schema of study files, for editors")  # fmt: skip
+    check.add_argument("--keys", action="store_true",
+                       help="print every key of study files, its default and meaning")  # fmt: skip
     check.set_defaults(command=run.check)
 
     prepare = commands.add_parser("prepare", parents=[study, store, result],
@@ -77,6 +80,8 @@ def make_parser() -> argparse.ArgumentParser:
                                   help="compare the best trial with its baselines")  # fmt: skip
     compare.add_argument("--split", choices=("valid", "test"), default="test")
     compare.add_argument("--read-only", action="store_true", help="train and record nothing")
+    compare.add_argument("--html", type=Path, metavar="FILE",
+                         help="write the report of these studies as one HTML file")  # fmt: skip
     compare.add_argument("--workers", type=_positive,
                          help="local processes (one a core); changes no result")  # fmt: skip
     compare.set_defaults(command=run.compare)
@@ -88,11 +93,25 @@ def make_parser() -> argparse.ArgumentParser:
     group.add_argument("--workers", type=_positive, help="local processes (default: one a core)")
     group.set_defaults(command=run.group)
 
+    ui = commands.add_parser("ui", parents=[study, store, result],
+                             help="look at a study in MLflow's UI")  # fmt: skip
+    ui.add_argument("--port", type=_positive, help="of 127.0.0.1 (default: a free one)")
+    ui.add_argument("--no-browser", action="store_false", dest="browser",
+                    help="print where to look, and open nothing")  # fmt: skip
+    ui.set_defaults(command=run.ui)
+
     promote = commands.add_parser("promote", parents=[study, store, result],
                                   help="register a trial's model and move the alias")  # fmt: skip
     promote.add_argument("--trial", default="best", help="number of a trial, or best")
     promote.add_argument("--dry-run", action="store_true", help="decide, and register nothing")
     promote.set_defaults(command=run.promote)
+
+    rollback = commands.add_parser("rollback", parents=[store, result],
+                                   help="move an alias back to the version before")  # fmt: skip
+    rollback.add_argument("model", help="NAME or NAME@ALIAS")
+    rollback.add_argument("--to", metavar="VERSION", help="an earlier version of the alias")
+    rollback.add_argument("--dry-run", action="store_true", help="tell, and move nothing")
+    rollback.set_defaults(command=run_rollback)
 
     predict = commands.add_parser("predict", parents=[store],
                                   help="answer for every row of a table")  # fmt: skip

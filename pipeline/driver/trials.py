@@ -72,8 +72,9 @@ def make_member(
 def make_predictor(member: Member, trained: Trained, prepared: Prepared) -> Predictor:
     """Returns a trained member as an application sees it."""
     return Predictor(
-        prepared.encoder, architecture_of(member, prepared), trained.tasks, trained.parameters
-    )
+        prepared.encoder, architecture_of(member, prepared), trained.tasks, trained.parameters,
+        {part: prepared.parts[part].all_marks() for part in ("train", "valid")},
+    )  # fmt: skip
 
 
 def start_of(
@@ -121,8 +122,8 @@ def epoch_metrics(
 ) -> dict[str, float]:
     """Returns what is tracked of an epoch.
 
-    Train losses, weights that move, what a look at the gradients showed, primary valid metrics,
-    the score.
+    The score, primary valid metrics, train losses, weights that move, what a look at the gradients
+    showed. The score is first, since MLflow's page that compares runs begins with what came first.
 
     Args:
         result: What a member did.
@@ -140,7 +141,7 @@ def epoch_metrics(
                for task, value in result.weights.items() if task in tasks}  # fmt: skip
     gradients = {} if result.gradients is None else gradient_metrics(result.gradients)
     score = {"score": result.score} if result.score == result.score else {}
-    return {**losses, **weights, **gradients, **valid, **score}
+    return {**score, **valid, **losses, **weights, **gradients}
 
 
 def gradient_metrics(gradients: Gradients) -> dict[str, float]:
