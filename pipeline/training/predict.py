@@ -17,7 +17,7 @@ from pipeline.models.texts import TextRows
 from pipeline.training.devices import CPU
 from pipeline.training.placement import PlacedPart
 
-CHUNK_NUMBERS = 2**20
+CHUNK_NUMBERS = 2**18
 """Activations of one layer at once: larger chunks of many members fall out of the cache."""
 
 GPU_CHUNK_NUMBERS = 2**25

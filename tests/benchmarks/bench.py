@@ -29,6 +29,7 @@ from pipeline.tracking.store import open_store
 from pipeline.training.devices import find_device
 from tests.benchmarks.asking import bench_asking
 from tests.benchmarks.features import bench_features, features_table, news
+from tests.benchmarks.overhead import bench_overhead, overhead_table
 from tests.benchmarks.quickstart import bench_quickstart, table_of
 from tests.benchmarks.serving import bench_serving, serving_table
 from tests.benchmarks.workload import Workload
@@ -251,7 +252,7 @@ def asking_table(rows: list[dict[str, Any]]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parts = (
-        "throughput", "score", "asking", "quickstart", "serving", "features", "gpu",
+        "throughput", "score", "asking", "overhead", "quickstart", "serving", "features", "gpu",
     )  # fmt: skip
     parser.add_argument("--part", choices=parts, action="append", help="by default all")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each competitor")
@@ -276,6 +277,9 @@ def main() -> None:
     if "asking" in chosen:
         found["asking"] = bench_asking()
         show(asking_table(found["asking"]))
+    if "overhead" in chosen:
+        found["overhead"] = bench_overhead(options.repeats)
+        show(overhead_table(found["overhead"]))
     if "quickstart" in chosen:
         found["quickstart"] = bench_quickstart(options.repeats)
         show(table_of(found["quickstart"]))
