@@ -7,7 +7,9 @@ from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.prepared import Prepared
@@ -207,7 +209,7 @@ def _valid(
     population: Population, prepared: Prepared, broken: dict[int, str]
 ) -> dict[int, Evaluation]:
     """Returns the primary metrics on valid of each member whose outputs are finite."""
-    outputs = predict_part(population.model, prepared.parts["valid"])
+    outputs = _outputs(population, prepared)
     finite = torch.ones(len(population.members), dtype=torch.bool)
     for values in outputs.values():
         finite &= torch.isfinite(torch.from_numpy(values)).flatten(1).all(1)
@@ -225,6 +227,22 @@ def _valid(
     targets = prepared.parts["valid"].targets
     found = evaluate_members(population.kinds, chosen, targets, "valid", primary_only=True)
     return {population.members[k].number: found[i] for i, k in enumerate(sound)}
+
+
+def _outputs(population: Population, prepared: Prepared) -> dict[str, NDArray[np.float32]]:
+    """Returns the outputs on valid; a member writes nothing for a task that it does not learn.
+
+    So that neither its time nor its record depends on what members beside it learn.
+    """
+    learned = {
+        kind.info.name: (population.weights[:, t] > 0).cpu().numpy()
+        for t, kind in enumerate(population.kinds)
+    }
+    writing = [task for task in population.model.architecture.generators if learned[task].any()]
+    outputs = predict_part(population.model, prepared.parts["valid"], tasks=writing)
+    for task in writing:
+        outputs[task][~learned[task]] = 0
+    return outputs
 
 
 def _record(
@@ -327,10 +345,12 @@ class _Finisher:
     def _complete(self, trained: Trained, member: Member, best: Tensor) -> Trained:
         self._shape.restore(best.unsqueeze(0))
         part = self._prepared.parts["valid"]
-        outputs = {task: v[0] for task, v in predict_part(self._shape.model, part).items()}
+        names = [task.name for task in self._prepared.tasks]
+        learned = [t for t, weight in zip(names, member.weights, strict=True) if weight > 0]
+        found = predict_part(self._shape.model, part, tasks=learned)
+        outputs = {task: values[0] for task, values in found.items()}
         kinds = tuned(kinds_of(member, self._prepared), outputs, part.targets)
         evaluation = evaluate_one(kinds, outputs, part.targets, "valid")
-        names = [kind.info.name for kind in kinds]
         return replace(
             trained,
             score=active_score(evaluation, names, member.weights),
