@@ -35,6 +35,7 @@ from pipeline.data.screening import copy_warnings, counting_columns, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
 from pipeline.data.text_encoding import Progress, refuse_bytes
 from pipeline.data.text_fitting import encoder_settings, fit_texts, text_notes
+from pipeline.data.views import with_views
 from pipeline.errors import DataError, StudyError
 from pipeline.study.spec import StudySpec
 from pipeline.tasks.base import TaskInfo
@@ -89,6 +90,7 @@ def build_prepared(
         for column in spec.sources[name].text_columns:
             refuse_bytes(frame[column])
     notes = ungrouped_notes(spec, frames)
+    spec, frames = with_views(spec, frames)
     pieces = with_pieces(spec, frames, progress)
     spec, frames = pieces.spec, pieces.frames
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
@@ -138,7 +140,7 @@ def part_inputs(spec: StudySpec, frames: Mapping[str, pd.DataFrame], part: str) 
         frames: All rows of each source, as for `build_prepared`.
         part: `train`, `valid` or `test`.
     """
-    pieces = with_pieces(spec, frames)
+    pieces = with_pieces(*with_views(spec, frames))
     spec, frames = pieces.spec, pieces.frames
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
     names = input_columns(spec, frames)

@@ -225,7 +225,7 @@ class Generator(nn.Module):
         attention = scores.masked_fill(reading.hidden.unsqueeze(1), -1e9).softmax(-1)
         context = attention @ reading.states  # (K, R, L, H)
         both = torch.cat([states, context], dim=3)
-        mixed = torch.tanh(self.mix(both.flatten(1, 2))).unflatten(1, shape[1:])
+        mixed = torch.tanh(self.mix(both.flatten(1, 2))).reshape(states.shape)
         gate = self.gate(torch.cat([both, embedded], dim=3).flatten(1, 2)).unflatten(1, shape[1:])
         return mixed, attention, torch.sigmoid(gate.squeeze(-1))
 
@@ -247,7 +247,7 @@ class Generator(nn.Module):
         reading = self.read(source)
         before = _shifted(target)
         embedded = self.words(before)  # (K, R, T, H)
-        from_words = self.of_word(embedded.flatten(1, 2)).unflatten(1, target.shape)
+        from_words = self.of_word(embedded.flatten(1, 2)).reshape(*embedded.shape[:3], -1)
         state = self.begin(opening, reading)
         states = []
         for position in range(target.shape[1]):
@@ -267,7 +267,7 @@ class Generator(nn.Module):
         mean = (mixed @ weight.mean(2, keepdim=True)).squeeze(2) + bias.mean(2) - total
         whole = [mixed.new_zeros(len(mixed), target.numel()).index_copy(1, at, values)
                  for values in (chance.clamp_min(_SMALLEST).log(), mean)]  # fmt: skip
-        return torch.cat([part.unflatten(1, target.shape) for part in whole], dim=2)
+        return torch.cat([part.reshape(-1, *target.shape) for part in whole], dim=2)
 
     def candidates(
         self, state: Tensor, word: Tensor, reading: Reading, first: Tensor, most: int
@@ -322,6 +322,8 @@ class Generator(nn.Module):
             (K, R, T) words, PAD from the end on.
         """
         n_members, n_rows, _ = opening.shape
+        if not n_rows:
+            return source.new_zeros(n_members, 0, self.shape.write)
         first = self.read(source)
         state = self.begin(opening, first).repeat_interleave(beam, 1)  # (K, R * beam, H)
         reading = first.repeated(beam)

@@ -74,7 +74,7 @@ def near_sums(x: Tensor, weight: Tensor, bias: Tensor, reach: int) -> Tensor:
     flat = padded.flatten(1, 2)
     found: Tensor = _NearSums.apply(flat, weight, bias, 2 * reach + 1)  # type: ignore[no-untyped-call]
     whole = torch.nn.functional.pad(found, (0, 0, 0, 2 * reach))
-    return whole.unflatten(1, padded.shape[1:3])[:, :, :n_places]
+    return whole.reshape(*padded.shape[:3], -1)[:, :, :n_places]
 
 
 class _NearSums(torch.autograd.Function):
@@ -83,7 +83,7 @@ class _NearSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, flat: Tensor, weight: Tensor, bias: Tensor, n_near: int) -> Tensor:
         n_sums = flat.shape[1] - n_near + 1
-        parts = weight.unflatten(1, (n_near, flat.shape[2]))
+        parts = weight.reshape(len(weight), n_near, flat.shape[2], -1)
         sums = torch.baddbmm(bias, flat[:, :n_sums], parts[:, 0])
         for i in range(1, n_near):
             sums.baddbmm_(flat[:, i : i + n_sums], parts[:, i])
@@ -96,7 +96,7 @@ class _NearSums(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         flat, weight = ctx.saved_tensors
         n_near, n_sums = ctx.n_near, slope.shape[1]
-        parts = weight.unflatten(1, (n_near, flat.shape[2]))
+        parts = weight.reshape(len(weight), n_near, flat.shape[2], -1)
         of_flat, of_weight = torch.zeros_like(flat), torch.empty_like(parts)
         for i in range(n_near):
             of_flat[:, i : i + n_sums].baddbmm_(slope, parts[:, i].mT)

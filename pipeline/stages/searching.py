@@ -17,12 +17,14 @@ from pipeline.driver.search import Description, Search
 from pipeline.errors import StudyError
 from pipeline.report.pareto import front_files, pareto_json
 from pipeline.report.tables import choice_json, study_page, trials_frame
+from pipeline.stages.samples import track_samples, valid_samples
 from pipeline.stages.session import (
     DEFAULT_STORE,
     Say,
     Session,
     Tables,
     driver_lock,
+    model_of,
     open_session,
     say_on_stderr,
 )
@@ -99,11 +101,20 @@ def search(
             result = Search(
                 study, session.prepared, session.folder, recorder, options, observers, describe
             ).run()
+            _track_samples(session, recorder, say)
             if baselines:
                 RowsBeside(
                     study, session.prepared, session.folder, recorder, say, n_workers
                 ).run()  # fmt: skip
             return _search_json(session, result, recorder.experiment_id)
+
+
+def _track_samples(session: Session, tracker: Tracker, say: Say) -> None:
+    """Shows on the shipped model's run what it makes of documents of valid, where there are any."""
+    choice = choose(session.folder, session.study.spec.search.finalists)
+    if choice is not None and session.prepared.documents:
+        predictor = model_of(session, choice.shipped, say)
+        track_samples(tracker, choice.shipped, "valid", valid_samples(session, predictor))
 
 
 def _archive(session: Session) -> str:

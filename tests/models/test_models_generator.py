@@ -145,6 +145,11 @@ def test_a_row_does_not_depend_on_the_rows_beside_it() -> None:
         assert (one[:, 0] == whole[:, row]).all()
 
 
+def test_no_rows_have_no_texts() -> None:
+    found = made(2).write(opening(2)[:, :0], SOURCE[:0], 2)
+    assert found.shape == (2, 0, SHAPE.write)
+
+
 def test_a_wide_beam_finds_the_likeliest_text() -> None:
     shape = GeneratorShape(vocabulary=5, read=2, write=3, width=6, beam=64)
     generator = made(1, shape)
