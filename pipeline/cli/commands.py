@@ -41,8 +41,13 @@ def check(arguments: Arguments) -> None:
     if arguments.schema:
         print(json.dumps(schema(), indent=2))
         return
+    if arguments.keys:
+        from pipeline.study.keys import key_tables
+
+        print(key_tables())
+        return
     if arguments.study is None:
-        raise InputError("`mtl check` needs a study file, or --schema.")
+        raise InputError("`mtl check` needs a study file, --keys or --schema.")
     from pipeline.data.check import check_data
     from pipeline.errors import StudyError
     from pipeline.report.study import sampled_trials, study_lines
@@ -232,6 +237,8 @@ def promote(arguments: Arguments) -> None:
     alias = f"{decision.model}@{study.spec.promote.alias}"
     if arguments.dry_run:
         print(f"Every gate passes: `mtl promote` without --dry-run would move {alias}.")
+    elif decision.version == decision.previous:
+        print(f"{alias} is version {decision.version}, as before.")
     else:
         print(f"{alias} is now version {decision.version}. "
               f"Use it: mtl predict {alias} TABLE -o FILE{_store_options(arguments)}")  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.cli import commands as run
 from pipeline.cli import serving
+from pipeline.cli.rollback import rollback as run_rollback
 
 Arguments = argparse.Namespace
 
@@ -38,6 +39,8 @@ def make_parser() -> argparse.ArgumentParser:
                        help="rows of the data to look at")  # fmt: skip
     check.add_argument("--schema", action="store_true",
                        help="print the JSON Schema of study files, for editors")  # fmt: skip
+    check.add_argument("--keys", action="store_true",
+                       help="print every key of study files, its default and meaning")  # fmt: skip
     check.set_defaults(command=run.check)
 
     prepare = commands.add_parser("prepare", parents=[study, store, result],
@@ -94,6 +97,13 @@ def make_parser() -> argparse.ArgumentParser:
     promote.add_argument("--dry-run", action="store_true", help="decide, and register nothing")
     promote.set_defaults(command=run.promote)
 
+    rollback = commands.add_parser("rollback", parents=[store, result],
+                                   help="move an alias back to the version before")  # fmt: skip
+    rollback.add_argument("model", help="NAME or NAME@ALIAS")
+    rollback.add_argument("--to", metavar="VERSION", help="an earlier version of the alias")
+    rollback.add_argument("--dry-run", action="store_true", help="tell, and move nothing")
+    rollback.set_defaults(command=run_rollback)
+
     predict = commands.add_parser("predict", parents=[store],
                                   help="answer for every row of a table")  # fmt: skip
     predict.add_argument("model", help="NAME@ALIAS, NAME/VERSION or the id of a run")
@@ -101,6 +111,11 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument("-o", "--output", type=Path, required=True,
                          help="file to write: .csv, .jsonl or .parquet, or with .gz")  # fmt: skip
     predict.set_defaults(command=serving.predict)
+
+    serve = commands.add_parser("serve", parents=[store], help="answer over HTTP")
+    serve.add_argument("model", help="NAME@ALIAS, NAME/VERSION or the id of a run")
+    serve.add_argument("--port", type=_port, help="port of 127.0.0.1 (default: a free one)")
+    serve.set_defaults(command=serving.serve)
     return parser
 
 
@@ -148,6 +163,13 @@ def _positive(text: str) -> int:
         number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, found {text}")
+    return number
+
+
+def _port(text: str) -> int:
+    number = _positive(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"must be a port from 1 to 65535, found {text}")
     return number
 
 

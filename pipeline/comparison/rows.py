@@ -127,7 +127,7 @@ def collect_rows(
         TrainingError: No trial of a row is complete.
     """
     searched = searched_rows(study, prepared, folder, model_of, read_only, progress)
-    rows = [*searched, *_fitted(prepared, folder, say, read_only)]
+    rows = [*searched, *fitted_rows(prepared, folder, say, read_only)]
     return sorted(rows, key=lambda row: list(NAMES).index(row.kind))
 
 
@@ -217,20 +217,29 @@ def _key(plan: RowPlan, record: TrialRecord) -> str:
     return record.key if plan.name == TUNED else f"{plan.name}/{record.key}"
 
 
-def _fitted(
-    prepared: Prepared, folder: StudyFolder, say: Callable[[str], None], read_only: bool
+FITTED: Mapping[str, Callable[[Prepared], BaselineResult]] = {
+    "constant": fit_constant,
+    "linear": fit_linear,
+    "boosting": fit_boosting,
+}
+"""Rows that are fitted at once and not searched."""
+
+
+def fitted_rows(
+    prepared: Prepared,
+    folder: StudyFolder,
+    say: Callable[[str], None],
+    read_only: bool = False,
+    kinds: Sequence[str] = tuple(FITTED),
 ) -> list[Row]:
-    """Returns linear, boosting and constant."""
+    """Returns constant, linear and boosting, or some of them; see `collect_rows`."""
     shelf = Shelf(folder.path / "rows", prepared.prepared_digest)
-    makers: Mapping[str, Callable[[Prepared], BaselineResult]] = {
-        "constant": fit_constant, "linear": fit_linear, "boosting": fit_boosting,
-    }  # fmt: skip
     rows = []
-    for kind, make in makers.items():
+    for kind in kinds:
         found = shelf.load(kind)
         if found is None and not read_only:
             say(f"Fitting for the comparison: {NAMES[kind]}")
-            found = shelf.save(make(prepared))
+            found = shelf.save(FITTED[kind](prepared))
         if found is not None:
             rows.append(fitted_row(found, shelf.key(kind)))
     return rows

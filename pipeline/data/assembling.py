@@ -1,6 +1,6 @@
 """From tables to `Prepared`, in memory: split, decide columns, fit on train, encode."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ from pipeline.data.rows import (
     split_source,
     ungrouped_notes,
 )
-from pipeline.data.screening import copy_warnings, counting_columns, duplicates
+from pipeline.data.screening import copy_warnings, counting_columns, doubled_notes, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
 from pipeline.data.text_encoding import Progress, refuse_bytes
 from pipeline.data.text_fitting import encoder_settings, fit_texts, text_notes
@@ -89,7 +89,7 @@ def build_prepared(
     for name, frame in frames.items():  # before the split, so that an error names the row
         for column in spec.sources[name].text_columns:
             refuse_bytes(frame[column])
-    notes = ungrouped_notes(spec, frames)
+    notes, named = ungrouped_notes(spec, frames), list(spec.sources)
     spec, frames = with_views(spec, frames)
     pieces = with_pieces(spec, frames, progress)
     spec, frames = pieces.spec, pieces.frames
@@ -102,6 +102,7 @@ def build_prepared(
     if not types and not texts:
         raise DataError(" ".join(["No column is left as an input.", *warnings]))
     warnings += _screen(spec, rows, list(types))
+    notes += doubled_notes(rows, inputs[[*types, *texts]], named)
     rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs[[*types, *texts]])
     tasks, targets, rare = _fit_labels(spec, rows)  # wrong labels are told before long work
     warnings += rare + refuse_leaks(spec, rows, list(types))
@@ -130,7 +131,12 @@ def build_prepared(
     )
 
 
-def part_inputs(spec: StudySpec, frames: Mapping[str, pd.DataFrame], part: str) -> pd.DataFrame:
+def part_inputs(
+    spec: StudySpec,
+    frames: Mapping[str, pd.DataFrame],
+    part: str,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Returns the raw inputs of one part, in the order of its prepared rows.
 
     For a model with another encoder, such as one trained on an earlier state of the data.
@@ -139,6 +145,8 @@ def part_inputs(spec: StudySpec, frames: Mapping[str, pd.DataFrame], part: str) 
         spec: The study.
         frames: All rows of each source, as for `build_prepared`.
         part: `train`, `valid` or `test`.
+        columns: Those to return, also such as the study drops; by default its own inputs. One
+            that no source has is left out.
     """
     pieces = with_pieces(*with_views(spec, frames))
     spec, frames = pieces.spec, pieces.frames
@@ -147,6 +155,11 @@ def part_inputs(spec: StudySpec, frames: Mapping[str, pd.DataFrame], part: str) 
     inputs = join_inputs(spec, rows, names)
     types, _ = type_columns(inputs[all_parts(rows) == "train"], names, listed_types(spec))
     rows, kept, _, _ = _drop_duplicates(spec, rows, inputs[[*types, *text_columns(spec)]])
+    if columns is not None:
+        texts = text_columns(spec)
+        there = {column for found in rows.values() for column in found.frame}
+        others = [name for name in columns if name in there and name not in texts]
+        kept = join_inputs(spec, rows, others)
     inside: pd.DataFrame = kept[all_parts(rows) == part]
     return inside.reset_index(drop=True)
 
@@ -230,6 +243,7 @@ def _cut_parts(
     targets: Mapping[str, NDArray[np.float32]],
 ) -> dict[str, Part]:
     ids = np.concatenate([found.ids for found in rows.values()])
+    marks = np.concatenate([found.marks for found in rows.values()])
     groups, sources = group_numbers(rows), source_numbers(rows)
     whole = all_parts(rows)
     parts = {}
@@ -243,6 +257,7 @@ def _cut_parts(
             None if groups is None else groups[inside],
             {name: ragged.take(inside) for name, ragged in encoded.texts.items()},
             None if sources is None else sources[inside],
+            marks[inside],
         )
     return parts
 

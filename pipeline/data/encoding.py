@@ -233,7 +233,7 @@ def read_numbers(values: "pd.Series[Any]", boolean: bool = False) -> NDArray[np.
         wanted = "yes or no" if boolean else "a finite number"
         raise DataError(
             f"Column `{values.name}` must hold {wanted} in every row. "
-            f"Found {_shown(values.iloc[first])} in {_row(values.index, first)} "
+            f"Found {_shown(values.iloc[first])} {_where(values.index, first)} "
             f"({int(bad.sum())} such rows among {len(values)}). "
             "Mend the value, or leave it empty: a missing one is fine."
         )
@@ -282,9 +282,9 @@ def _number(value: object, boolean: bool) -> float:
         return np.nan
 
 
-def _row(index: "pd.Index[Any]", position: int) -> str:
-    """Names a row as whoever made the frame names it: `row 17`, where its index says so."""
-    return f"{index.name or 'index'} {index[position]}"
+def _where(index: "pd.Index[Any]", position: int) -> str:
+    """Names a row as whoever made the frame counts: an index may be called `row`."""
+    return f"in row {index[position]}" if index.name == "row" else f"at index {index[position]}"
 
 
 def _shown(value: object) -> str:

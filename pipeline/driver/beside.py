@@ -152,7 +152,9 @@ class RowsBeside:
                 row.runs.interrupt(why)
             raise
         for (row, found), results in zip(asked, trained, strict=True):
-            row.tell(row.keep(found, results))
+            records = row.records(found, results)
+            row.keep(found, results, records)
+            row.tell(records)
 
     def _lane(self, row: SearchedRow, asked: AskedCohort) -> Lane:
         """Returns a cohort that is pruned by the tasks that its row is judged by."""

@@ -195,7 +195,7 @@ class StudyFolder:
 
     def save_outcome(self, cohort: Cohort, trials: Iterable[TrialRecord]) -> None:
         """Keeps how a cohort's trials ended."""
-        write_json(self._outcome_path(cohort), [trial.to_json() for trial in trials])
+        write_json(self._outcome_path(cohort), [trial.to_json() for trial in trials], compact=True)
 
     def append_outcomes(self, trials: Iterable[TrialRecord]) -> None:
         """Keeps how trials ended that end one by one."""

@@ -72,8 +72,9 @@ def make_member(
 def make_predictor(member: Member, trained: Trained, prepared: Prepared) -> Predictor:
     """Returns a trained member as an application sees it."""
     return Predictor(
-        prepared.encoder, architecture_of(member, prepared), trained.tasks, trained.parameters
-    )
+        prepared.encoder, architecture_of(member, prepared), trained.tasks, trained.parameters,
+        {part: prepared.parts[part].all_marks() for part in ("train", "valid")},
+    )  # fmt: skip
 
 
 def start_of(

@@ -20,6 +20,9 @@ from pipeline.models.texts import NO_TEXTS, Texts
 from pipeline.models.trunk import Rates
 from pipeline.study.catalogue import load, load_network
 
+WRITE_NUMBERS = 2**20
+"""Chances of words held at once while writing: more fall out of the cache."""
+
 Words = Mapping[str, tuple[Tensor, Tensor | None]]
 """Task to the (B, S) words that it reads, and the (B, T) that it is to write."""
 
@@ -262,7 +265,14 @@ class MultiTaskModel(nn.Module):
             (K, B, T) numbers of words.
         """
         generator = dict(self._generators())[task]
-        return generator.write(opening, source, generator.shape.beam).to(opening.dtype)
+        shape = generator.shape
+        at_once = max(16, WRITE_NUMBERS // (self.n_members * shape.beam * shape.vocabulary))
+        openings, sources = torch.split(opening, at_once, dim=1), torch.split(source, at_once)
+        texts = [
+            generator.write(own, words, shape.beam)
+            for own, words in zip(openings, sources, strict=True)
+        ]
+        return torch.cat(texts, dim=1).to(opening.dtype)
 
 
 def build(

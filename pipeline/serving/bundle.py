@@ -24,6 +24,7 @@ _REQUIRED = ("mlflow", "numpy", "pandas", "torch")
 _REQUIRED_FOR = {
     "tfidf": ("scipy",),
     "bag": (),
+    "transformer": ("tokenizers",),
     "pretrained": ("scipy", "transformers", "tokenizers"),
 }
 

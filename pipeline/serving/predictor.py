@@ -28,6 +28,7 @@ FORMAT = 1
 _MODEL_FILE = "model.json"
 _WEIGHTS_FILE = "weights.npz"
 _ENCODER_FILE = "encoder.npz"  # only where the encoder has arrays: that of texts
+_SEEN_FILE = "seen.npz"
 _CHUNK = 4096  # rows at once: bounds the memory of a large table
 
 
@@ -39,6 +40,8 @@ class Predictor:
         architecture: Shape of the network.
         tasks: In the order of the answer's columns.
         parameters: Name to array, without the member axis.
+        seen: Sorted 64-bit hashes of the rows that it was trained (`train`) and chosen (`valid`)
+            on, so that no later test of it counts them (see `Part.marks`); empty where unknown.
     """
 
     def __init__(
@@ -47,11 +50,13 @@ class Predictor:
         architecture: Architecture,
         tasks: Sequence[TaskInfo],
         parameters: Mapping[str, NDArray[Any]],
+        seen: Mapping[str, NDArray[np.uint64]] | None = None,
     ) -> None:
         self.encoder = encoder
         self.architecture = architecture
         self.tasks = tuple(tasks)
         self.parameters = dict(parameters)
+        self.seen = dict(seen or {})
         self._kinds = [kind_of(task) for task in self.tasks]
         self._model = load_member(architecture, parameters)
 
@@ -151,7 +156,7 @@ class Predictor:
         return kind.answer_documents(outputs[kind.info.name], documents)
 
     def save(self, folder: Path) -> None:
-        """Writes model.json and weights.npz into a folder, which is made."""
+        """Writes model.json, weights.npz and seen.npz into a folder, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
         values = {
             "format": FORMAT,
@@ -162,6 +167,8 @@ class Predictor:
         text = json.dumps(values, indent=1, allow_nan=False)
         (folder / _MODEL_FILE).write_text(text, encoding="utf-8")
         _save(folder / _WEIGHTS_FILE, self.parameters)
+        if self.seen:
+            _save(folder / _SEEN_FILE, self.seen)
         if self.encoder.text is not None:
             _save(folder / _ENCODER_FILE, self.encoder.arrays())
             for part in self.encoder.text.parts:
@@ -178,13 +185,16 @@ class Predictor:
         if values["format"] != FORMAT:
             raise ValueError(f"The model has format {values['format']}, this code reads {FORMAT}.")
         parameters = _load(folder / _WEIGHTS_FILE)
-        encoder_file = folder / _ENCODER_FILE
-        arrays = _load(encoder_file) if encoder_file.exists() else {}
+        arrays, seen = (
+            _load(folder / file) if (folder / file).exists() else {}
+            for file in (_ENCODER_FILE, _SEEN_FILE)
+        )
         return cls(
             encoder=Encoder.from_json(values["encoder"], arrays, folder),
             architecture=Architecture.from_json(values["architecture"]),
             tasks=[TaskInfo.from_json(task) for task in values["tasks"]],
             parameters=parameters,
+            seen=seen,
         )
 
 

@@ -8,9 +8,19 @@ What a stage has to say goes to `say`, by default to stderr.
 from pipeline.stages.comparing import compare
 from pipeline.stages.evaluating import evaluate
 from pipeline.stages.grouping import group
-from pipeline.stages.promoting import load_model, promote
+from pipeline.stages.promoting import load_model, promote, rollback
 from pipeline.stages.searching import search
 from pipeline.stages.session import prepare
 from pipeline.stages.training import train
 
-__all__ = ["compare", "evaluate", "group", "load_model", "prepare", "promote", "search", "train"]
+__all__ = [
+    "compare",
+    "evaluate",
+    "group",
+    "load_model",
+    "prepare",
+    "promote",
+    "rollback",
+    "search",
+    "train",
+]

@@ -113,6 +113,14 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             options=("vocabulary", "max_words", "embed", "buckets", "pool"),
             network="pipeline.models.bag:Bag",
         ),
+        "transformer": Entry(
+            "pipeline.data.piece_tokens:PieceTokens",
+            "a small transformer over pieces of words, learned from scratch",
+            options=("vocabulary", "max_tokens", "embed", "depth", "heads", "dropout", "pool"),
+            needs=("tokenizers",),
+            extra="text",
+            network="pipeline.models.transformer:Transformer",
+        ),
     },
     "sharing": {
         "shared_bottom": Entry(

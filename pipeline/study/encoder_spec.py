@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pipeline.study.values import SEARCHABLE, STRICT, Count
+from pipeline.study.values import SEARCHABLE, STRICT, Count, Share
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -22,19 +22,24 @@ class EncoderSpec:
             different things: which words stand there, and what they mean.
         width: Of `tfidf`: numbers that the term weights of a document are reduced to.
         path: Of `pretrained`: a folder, or a name of the Hugging Face hub.
-        max_tokens: Of `pretrained`: tokens of a document that it reads; what comes later is cut
-            off, and counted.
-        vocabulary: Of `bag`: words that have a vector of their own, those of most documents.
-            8,192: every row of the table costs a step of the optimizer, and rarer words stand in
-            few documents.
-        max_words: Of `bag`: words of a document that it reads; what comes later is cut off, and
+        max_tokens: Of `pretrained` and `transformer`: tokens of a document that are read; what
+            comes later is cut off, and counted.
+        vocabulary: Of `bag`: words that have a vector of their own, those of most documents; of
+            `transformer`: pieces of words that its tokenizer knows. 8,192: every row of the table
+            costs a step of the optimizer, and rarer words stand in few documents.
+        max_words: Of `bag`: words of a document that are read; what comes later is cut off, and
             counted.
-        embed: Of `bag`: width of what is learned for a word, and of what is said of a document.
-            64: small tables, since there is little data to fill them.
+        embed: Of `bag` and `transformer`: width of what is learned for a word or a piece, and of
+            what is said of a document. 64: small tables, since there is little data to fill them.
         buckets: Of `bag`: vectors that pairs of words share, each pair by its hash; 0 reads words
             alone.
-        pool: Of `bag`: what is said of a document is the mean of its vectors, or a mean in which
-            each has a learned weight.
+        pool: Of `bag` and `transformer`: what is said of a document is the mean of its vectors,
+            or a mean in which each has a learned weight.
+        depth: Of `transformer`: layers. Two: a thousand documents do not fill more.
+        heads: Of `transformer`: attentions side by side in a layer, each of `embed` // `heads`
+            numbers.
+        dropout: Of `transformer`: share of activations dropped behind its tokens and after each
+            part of a layer.
     """
 
     kind: str | list[str] | None = None
@@ -46,6 +51,9 @@ class EncoderSpec:
     embed: Annotated[Count, SEARCHABLE] = 64
     buckets: Annotated[int, Field(ge=0, le=2**22), SEARCHABLE] = 8192
     pool: Annotated[Literal["mean", "attention"], SEARCHABLE] = "mean"
+    depth: Annotated[Count, SEARCHABLE] = 2
+    heads: Annotated[Count, SEARCHABLE] = 4
+    dropout: Annotated[Share, SEARCHABLE] = 0.1
 
     @property
     def kinds(self) -> tuple[str, ...]:

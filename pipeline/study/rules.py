@@ -9,6 +9,7 @@ from pipeline.study.catalogue import CATALOGUE, entry, names
 from pipeline.study.faults import shown
 from pipeline.study.input_rules import input_faults
 from pipeline.study.own import CONTRACTS, is_own
+from pipeline.study.promote_spec import RIVALS
 from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import SplitSpec, StudySpec
 from pipeline.study.task_spec import TaskSpec
@@ -127,6 +128,10 @@ def _promote_faults(spec: StudySpec) -> Iterable[Fault]:
     if alias in ("latest", "previous") or re.fullmatch(r"v\d+", alias):
         rule = "must not be `latest`, `previous` or like `v2`, which are taken"
         yield Fault("promote.alias", rule, alias, "Such as `champion`.")
+    for row in spec.promote.gates.beat:
+        if row not in RIVALS:
+            rule = "is no row of the comparison that can be beaten"
+            yield Fault("promote.gates.beat", rule, row, near_miss(row, RIVALS))
 
 
 def _split_faults(key: str, split: SplitSpec) -> Iterable[Fault]:

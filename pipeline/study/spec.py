@@ -286,7 +286,20 @@ class SearchSpec:
 
 @dataclass(frozen=True, config=STRICT)
 class StudySpec:
-    """A whole study file."""
+    """A whole study file.
+
+    Attributes:
+        name: Of the study, its experiment and its files; letters, digits, `_` and `-`.
+        sources: Where rows come from, each table under a name of its own.
+        tasks: What is learned, each target under a name of its own.
+        seed: Everything random is drawn from it: another seed, another study.
+        split: Which rows are trained on, selected on and tested on.
+        model: The network.
+        weights: How the losses of the tasks are put together.
+        train: How a member is trained.
+        search: How many trials are made of the ranges, and how.
+        promote: Where the best model goes, and what it must show before.
+    """
 
     name: StudyName
     sources: Annotated[dict[Name, SourceSpec], Field(min_length=1)]

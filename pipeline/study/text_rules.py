@@ -60,6 +60,10 @@ def _encoder_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]
             yield Fault("model.encoder.kind", "is unknown", kind, near_miss(kind, names("encoder")))
         elif encoder.kinds.count(kind) > 1:
             yield Fault("model.encoder.kind", "must not name an encoder twice", kind)
+        elif missing := CATALOGUE["encoder"][kind].missing():
+            rule = f"needs {' and '.join(missing)}, not installed here"
+            remedy = f"Install with `{CATALOGUE['encoder'][kind].remedy}`."
+            yield Fault("model.encoder.kind", rule, kind, remedy)
     read = {option for kind in encoder.kinds if kind in names("encoder")
             for option in CATALOGUE["encoder"][kind].options}  # fmt: skip
     for option in sorted(set(given) - {"kind"} - read):

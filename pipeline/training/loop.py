@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import Evaluation, evaluate_members, evaluate_one, tuned
+from pipeline.models.build import MultiTaskModel
 from pipeline.training.diagnostics import MeanCosines, describe, is_due
 from pipeline.training.members import (
     EpochResult,
@@ -141,10 +142,10 @@ def train_epochs(members: Sequence[Member], prepared: Prepared, first_epoch: int
         evaluations = _valid(population, prepared, broken)
         results = _record(population, progress, losses, gramian, evaluations, broken)
         _keep_best(population, progress)
-        ended += [finisher.end(progress.pop(result.number)) for result in results if result.last]
+        ended += finisher.ends([progress.pop(result.number) for result in results if result.last])
         answer = yield EpochEnd(results, ended)
         stopped = _stop(progress, answer.stops)
-        ended = [finisher.end(known) for known in stopped]
+        ended = finisher.ends(stopped)
         progress |= _begin(answer.joining, epoch + 1)
         if not progress:
             break
@@ -209,7 +210,7 @@ def _valid(
     population: Population, prepared: Prepared, broken: dict[int, str]
 ) -> dict[int, Evaluation]:
     """Returns the primary metrics on valid of each member whose outputs are finite."""
-    outputs = _outputs(population, prepared)
+    outputs = _outputs(population.model, population.members, prepared)
     finite = torch.ones(len(population.members), dtype=torch.bool)
     for values in outputs.values():
         finite &= torch.isfinite(torch.from_numpy(values)).flatten(1).all(1)
@@ -229,17 +230,17 @@ def _valid(
     return {population.members[k].number: found[i] for i, k in enumerate(sound)}
 
 
-def _outputs(population: Population, prepared: Prepared) -> dict[str, NDArray[np.float32]]:
+def _outputs(
+    model: MultiTaskModel, members: Sequence[Member], prepared: Prepared
+) -> dict[str, NDArray[np.float32]]:
     """Returns the outputs on valid; a member writes nothing for a task that it does not learn.
 
     So that neither its time nor its record depends on what members beside it learn.
     """
-    learned = {
-        kind.info.name: (population.weights[:, t] > 0).cpu().numpy()
-        for t, kind in enumerate(population.kinds)
-    }
-    writing = [task for task in population.model.architecture.generators if learned[task].any()]
-    outputs = predict_part(population.model, prepared.parts["valid"], tasks=writing)
+    weights = np.array([member.weights for member in members])  # (K, T)
+    learned = {task.name: weights[:, t] > 0 for t, task in enumerate(prepared.tasks)}
+    writing = [task for task in model.architecture.generators if learned[task].any()]
+    outputs = predict_part(model, prepared.parts["valid"], tasks=writing)
     for task in writing:
         outputs[task][~learned[task]] = 0
     return outputs
@@ -317,12 +318,19 @@ class _Finisher:
     """
 
     def __init__(self, first: Member, prepared: Prepared) -> None:
-        self._shape = FlatState(architecture_of(first, prepared), [0])
+        self._architecture = architecture_of(first, prepared)
+        self._n_parameters = FlatState(self._architecture, [0]).n_parameters
         self._prepared = prepared
 
-    def end(self, known: _Progress) -> Trained:
-        """Returns how a member ended."""
-        trained = Trained(
+    def ends(self, everyone: Sequence[_Progress]) -> list[Trained]:
+        """Returns how members ended; those that are complete are evaluated at once."""
+        complete = self._complete([known for known in everyone if known.state == "complete"])
+        found = {trained.number: trained for trained in complete}
+        return [found.get(known.member.number) or self._end(known) for known in everyone]
+
+    def _end(self, known: _Progress) -> Trained:
+        """Returns what is known of a member without looking at its parameters."""
+        return Trained(
             number=known.member.number,
             state=known.state,
             reason=known.reason,
@@ -332,29 +340,35 @@ class _Finisher:
             evaluation=None,
             parameters={},
             tasks=(),
-            n_parameters=self._shape.n_parameters,
+            n_parameters=self._n_parameters,
             seconds=time.perf_counter() - known.started,
             first_epoch=known.first_epoch,
             cosines=known.cosines.means(),
         )
-        if known.state != "complete":
-            return trained
-        assert known.best is not None  # it was evaluated at least once
-        return self._complete(trained, known.member, known.best)
 
-    def _complete(self, trained: Trained, member: Member, best: Tensor) -> Trained:
-        self._shape.restore(best.unsqueeze(0))
+    def _complete(self, everyone: Sequence[_Progress]) -> list[Trained]:
+        """Returns how members ended at the parameters of their best epochs."""
+        if not everyone:
+            return []
+        state = FlatState(self._architecture, [0] * len(everyone))
+        # Each was evaluated at least once.
+        best = torch.stack([known.best for known in everyone if known.best is not None])
+        state.restore(best)
         part = self._prepared.parts["valid"]
-        names = [task.name for task in self._prepared.tasks]
-        learned = [t for t, weight in zip(names, member.weights, strict=True) if weight > 0]
-        found = predict_part(self._shape.model, part, tasks=learned)
-        outputs = {task: values[0] for task, values in found.items()}
-        kinds = tuned(kinds_of(member, self._prepared), outputs, part.targets)
-        evaluation = evaluate_one(kinds, outputs, part.targets, "valid")
-        return replace(
-            trained,
-            score=active_score(evaluation, names, member.weights),
-            evaluation=evaluation,
-            parameters=self._shape.named(best),
-            tasks=tuple(kind.info for kind in kinds),
-        )
+        members = [known.member for known in everyone]
+        outputs = _outputs(state.model, members, self._prepared)
+        ended = []
+        for k, known in enumerate(everyone):
+            own = {task: values[k] for task, values in outputs.items()}
+            kinds = tuned(kinds_of(known.member, self._prepared), own, part.targets)
+            evaluation = evaluate_one(kinds, own, part.targets, "valid")
+            names = [kind.info.name for kind in kinds]
+            end = replace(
+                self._end(known),
+                score=active_score(evaluation, names, known.member.weights),
+                evaluation=evaluation,
+                parameters=state.named(best[k]),
+                tasks=tuple(kind.info for kind in kinds),
+            )
+            ended.append(end)
+        return ended

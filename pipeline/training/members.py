@@ -1,7 +1,7 @@
 """What goes into training and what comes out of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -183,7 +183,7 @@ def structure_of(member: Member) -> tuple[Any, ...]:
         member.stream, model.sharing, str(sharing_options(model)), tuple(model.layers),
         tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
         train.schedule, train.epochs, train.batch_size, train.exponent, tasks,
-        member.weighting.strategy, str(model.encoder),
+        member.weighting.strategy, str(replace(model.encoder, dropout=0.0)),
     )  # fmt: skip
 
 

@@ -134,6 +134,7 @@ class Population:
             inputs=self._chance([model.dropout_input for model in models]),
             trunk=self._chance([model.dropout for model in models]),
             head=self._chance([model.dropout_head for model in models]),
+            text=self._chance([model.encoder.dropout for model in models]),
         )
 
     def _column(self, values: Sequence[float]) -> Tensor:

@@ -18,6 +18,9 @@ from pipeline.models.texts import TextRows
 CHUNK_NUMBERS = 2**20
 """Activations of one layer at once: larger chunks of many members fall out of the cache."""
 
+WRITTEN_ROWS = 256
+"""Rows after which it is told how far writing is."""
+
 TEXT_ROWS = 1024
 """Documents whose tokens are put side by side at once."""
 
@@ -72,8 +75,7 @@ def _written(
     target = torch.from_numpy(part.targets[task])
     rows = (~target[:, 0].isnan() & wanted).nonzero().squeeze(1)
     written = opening.new_zeros(len(opening), len(target), shape["write"])
-    numbers = model.n_members * shape["beam"] * shape["vocabulary"]
-    for own in torch.split(rows, max(16, CHUNK_NUMBERS // numbers)) if len(rows) else ():
+    for own in torch.split(rows, WRITTEN_ROWS) if len(rows) else ():
         source = words_of(target[own].to(opening.device), shape)[0]
         own = own.to(opening.device)
         written[:, own] = model.write(task, opening[:, own], source)

@@ -97,13 +97,16 @@ class Streams:
     def _next(self, site: str, shape: tuple[int, ...], draw: Callable[..., Tensor]) -> Tensor:
         """Returns the next draw of a site's block, which is filled anew when it is used up."""
         block, used = self._blocks.get((site, shape), (None, 0))
-        if block is None or used == len(block):
+        if block is None:
             n_draws = max(1, min(BLOCK_DRAWS, BLOCK_NUMBERS // max(1, prod(shape))))
             block, used = draw((n_draws, *shape), generator=self._generator(site)), 0
             if draw is torch.rand:
                 block.clamp_(max=HIGHEST)
             block = block.to(self._device, self._dtype)
-        self._blocks[site, shape] = (block, used + 1)
+        if used + 1 < len(block):
+            self._blocks[site, shape] = (block, used + 1)
+        else:  # large draws of many shapes, as of texts, must not all be kept
+            self._blocks.pop((site, shape), None)
         return block[used]
 
     def integer(self, site: str) -> int:

@@ -26,6 +26,7 @@ from rich.table import Table
 from pipeline.tracking.store import open_store
 from tests.benchmarks.asking import bench_asking
 from tests.benchmarks.quickstart import bench_quickstart, table_of
+from tests.benchmarks.serving import bench_serving, serving_table
 from tests.benchmarks.workload import Workload
 
 CELLS = (Workload(64, 64), Workload(128, 256), Workload(256, 256))
@@ -174,7 +175,7 @@ def asking_table(rows: list[dict[str, Any]]) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ("throughput", "score", "asking", "quickstart")
+    parts = ("throughput", "score", "asking", "quickstart", "serving")
     parser.add_argument("--part", choices=parts, action="append", help="by default all")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each competitor")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the time to a score")
@@ -201,6 +202,9 @@ def main() -> None:
     if "quickstart" in chosen:
         found["quickstart"] = bench_quickstart(options.repeats)
         show(table_of(found["quickstart"]))
+    if "serving" in chosen:
+        found["serving"] = bench_serving()
+        show(serving_table(found["serving"]))
     options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

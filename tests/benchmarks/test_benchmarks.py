@@ -12,6 +12,7 @@ from pipeline.driver.trials import make_member
 from pipeline.tracking.store import open_store
 from pipeline.training.loop import train
 from tests.benchmarks.bench import measure, reached
+from tests.benchmarks.serving import bench_serving
 from tests.benchmarks.stock import train_plainly, train_with_loader, weights_of
 from tests.benchmarks.workload import N_TASKS, Workload
 
@@ -80,3 +81,11 @@ def test_a_score_is_reached_at_the_first_trial_that_has_it() -> None:
     ends = [[1.0, 0.5], [3.0, 0.8], [2.0, 0.7]]
     assert reached(ends, 0.7) == 2.0
     assert reached(ends, 0.9) is None
+
+
+@pytest.mark.slow
+def test_a_served_model_is_timed_beside_an_empty_one() -> None:
+    (row,) = bench_serving(n_calls=20, sizes=(2,))
+    assert row["rows"] == 2
+    assert 0 < row["empty"]["p50"] < row["bound"]
+    assert 0 < row["process"]["p50"] < row["served"]["p95"]

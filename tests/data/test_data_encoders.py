@@ -14,7 +14,7 @@ from pipeline.study.encoder_spec import EncoderSpec
 from pipeline.text.numbering import UNKNOWN
 
 TEXTS = [*notes(60)["body"], "\u7814\u7a76\u4e86\u65b0\u65b9\u6cd5", "\u7814\u7a76\u65b9\u6cd5"]
-HARD = ["", "...", "never seen", "boat\x00wave", "<p>a &amp; b</p>", "\u7814", "tree " * 3000]
+HARD = ["", "...", "never seen", "boat\x00wave", "<p>a &amp; b</p> <pad>", "\u7814", "tree " * 3000]
 
 
 def fitted(kind: str) -> TextPart:
@@ -101,3 +101,16 @@ def test_settings_of_the_network_alone_shape_no_data() -> None:
     one, other = EncoderSpec(kind="bag"), EncoderSpec(kind="bag", embed=8, buckets=0)
     assert encoder_settings(one) == encoder_settings(other)
     assert encoder_settings(one) != encoder_settings(EncoderSpec(kind="bag", vocabulary=99))
+
+
+def test_the_tokenizer_is_the_same_each_time() -> None:
+    first, second = (fitted("transformer") for _ in range(2))
+    np.testing.assert_array_equal(first.arrays()["tokenizer"], second.arrays()["tokenizer"])
+
+
+def test_pieces_are_frequent_runs_and_characters_of_unspaced_scripts() -> None:
+    part = fitted("transformer")
+    rows = part.encode(["harbour", "\u7814\u7a76", "harb", "Harbour"]).rows["transformer"]
+    assert rows.lengths.tolist()[:2] == [1, 1]  # both stand in train more than once
+    assert rows.lengths[2] > 1
+    assert rows.items[-1] == rows.items[0]

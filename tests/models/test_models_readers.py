@@ -18,6 +18,7 @@ from pipeline.training.streams import Streams
 N_TOKENS = 30
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "bag": [{}, {"pool": "attention"}, {"buckets": 0}],
+    "transformer": [{}, {"pool": "attention", "depth": 1, "heads": 3}],
 }
 """Settings under which each network is tried: a new one needs a line."""
 
@@ -34,7 +35,9 @@ each_reader = pytest.mark.parametrize(("name", "settings"), list(cases()))
 
 
 def make(name: str, settings: dict[str, Any], seeds: list[int]) -> Reader:
-    spec = EncoderSpec(kind=name, **{"embed": 8, "buckets": 16, **settings})
+    spec = EncoderSpec(
+        kind=name, **{"embed": 8, "buckets": 16, "max_tokens": 24, "heads": 2, **settings}
+    )
     network = load_network(name)
     reader: Reader = network(len(seeds), network.shape_of(spec, N_TOKENS), torch.float64)
     with torch.no_grad():
@@ -65,7 +68,7 @@ def rates(chances: list[float]) -> Rates:
     streams = Streams(3, torch.float64)
     streams.start(1)
     chance = torch.tensor(chances, dtype=torch.float64).reshape(-1, 1, 1)
-    return Rates(streams, inputs=chance, trunk=chance, head=chance)
+    return Rates(streams, inputs=chance, trunk=chance, head=chance, text=chance)
 
 
 @each_reader
@@ -153,3 +156,71 @@ def test_attention_weighs_words_by_a_softmax() -> None:
     expected = torch.nn.functional.layer_norm(mean, (8,))
     expected = expected * bag.norm.scale[0] + bag.norm.shift[0]  # type: ignore
     torch.testing.assert_close(bag(tokens, None, "a")[:, 0], expected, rtol=0, atol=1e-12)
+
+
+def test_a_transformer_is_that_of_stock_torch() -> None:
+    """Against torch.nn.TransformerEncoderLayer, values and gradients."""
+    reader = make("transformer", {}, [1])
+    tokens = documents([5, 1, 16, 9])
+    present = tokens != 0
+    places: Tensor = reader.tokens.places[0, :16].detach()  # type: ignore
+    x = reader.tokens.vectors[0].detach()[(tokens - 1).clamp_min(0)] + places  # type: ignore
+    stock = [stock_block(block) for block in reader.blocks]  # type: ignore
+    read = x
+    for block in stock:
+        read = block(read, src_key_padding_mask=~present)
+    read = torch.nn.functional.layer_norm(read, (8,))
+    read = read * reader.norm.scale[0] + reader.norm.shift[0]  # type: ignore
+    shown = present.to(x.dtype).unsqueeze(2)
+    expected = (read * shown).sum(1) / shown.sum(1)
+    found = reader(tokens, None, "a")[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+    found.pow(2).sum().backward()
+    expected.pow(2).sum().backward()
+    for ours, theirs in zip(reader.blocks, stock, strict=True):  # type: ignore
+        for name, gradient in gradients_of(ours).items():
+            own = theirs.get_parameter(name).grad
+            torch.testing.assert_close(gradient, own, rtol=0, atol=1e-9)
+
+
+NAMES = {
+    "first_norm": "norm1", "second_norm": "norm2", "widen": "linear1", "narrow": "linear2",
+    "leave": "self_attn.out_proj", "enter": "self_attn.in_proj",
+}  # fmt: skip
+
+
+def as_stock(block: torch.nn.Module, read: Any) -> dict[str, Tensor]:
+    """Returns what `read` gives of each parameter of member 0, in the form and by the names of
+    `torch.nn.TransformerEncoderLayer`."""
+    found = {}
+    for name, parameter in block.named_parameters():
+        part, _, kind = name.partition(".")
+        value = read(parameter)[0]
+        kind = {"scale": "weight", "shift": "bias"}.get(kind, kind)
+        joint = "_" if part == "enter" else "."
+        square = "norm" not in part and kind == "weight"
+        found[f"{NAMES[part]}{joint}{kind}"] = value.T if square else value[0]
+    return found
+
+
+def stock_block(block: torch.nn.Module) -> torch.nn.TransformerEncoderLayer:
+    stock = torch.nn.TransformerEncoderLayer(
+        8, 2, 32, dropout=0.0, activation="gelu", batch_first=True, norm_first=True,
+        dtype=torch.float64,
+    )  # fmt: skip
+    stock.load_state_dict(as_stock(block, lambda parameter: parameter.detach()))
+    return stock
+
+
+def gradients_of(block: torch.nn.Module) -> dict[str, Tensor]:
+    return as_stock(block, lambda parameter: parameter.grad)
+
+
+def test_answering_in_blocks_is_answering_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = make("transformer", {}, [1, 2])
+    tokens = documents([5, 0, 16, 9, 1, 12, 3])
+    whole = reader(tokens, None, "a")
+    for n_tokens in (1, 40, 10_000):
+        monkeypatch.setattr("pipeline.models.transformer._TOKENS", n_tokens)
+        with torch.no_grad():
+            torch.testing.assert_close(reader(tokens, None, "a"), whole, rtol=0, atol=1e-12)

@@ -36,6 +36,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "bag": {"kind": "bag"},
     "bag-attention": {"kind": "bag", "pool": "attention"},
     "joined": {"kind": ["tfidf", "bag"]},
+    "transformer": {"kind": "transformer", "max_tokens": 24, "heads": 2, "dropout": 0.2},
 }
 
 
@@ -43,6 +44,8 @@ def study_of(encoder: dict[str, Any], **values: Any) -> Study:
     settings = {f"model.encoder.{key}": value for key, value in encoder.items()}
     kinds = encoder["kind"] if isinstance(encoder["kind"], list) else [encoder["kind"]]
     text = STUDY if "tfidf" in kinds else STUDY.replace("width: 4, ", "")
+    if "bag" not in kinds:
+        text = text.replace("buckets: 32, ", "")
     return parse_study(text, overrides=settings | values)
 
 
