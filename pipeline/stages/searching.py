@@ -20,12 +20,14 @@ from pipeline.report.refresh import ReportRefresh
 from pipeline.report.tables import choice_json
 from pipeline.stages.describing import describe as describe_study
 from pipeline.stages.describing import report_files, running_material
+from pipeline.stages.samples import track_samples, valid_samples
 from pipeline.stages.session import (
     DEFAULT_STORE,
     Say,
     Session,
     Tables,
     driver_lock,
+    model_of,
     open_session,
     say_on_stderr,
     workers_of,
@@ -115,12 +117,21 @@ def search(
             result = Search(
                 study, session.prepared, session.folder, recorder, options, watching, describe
             ).run()
+            _track_samples(session, recorder, say)
             if baselines:
                 RowsBeside(
                     study, session.prepared, session.folder, recorder, say, n_workers,
                     session.device,
                 ).run()  # fmt: skip
             return _search_json(session, result, recorder.experiment_id)
+
+
+def _track_samples(session: Session, tracker: Tracker, say: Say) -> None:
+    """Shows on the shipped model's run what it makes of documents of valid, where there are any."""
+    choice = choose(session.folder, session.study.spec.search.finalists)
+    if choice is not None and session.prepared.documents:
+        predictor = model_of(session, choice.shipped, say)
+        track_samples(tracker, choice.shipped, "valid", valid_samples(session, predictor))
 
 
 def _archive(session: Session) -> str:

@@ -99,3 +99,38 @@ def test_a_full_batch_has_no_mix(optimizer: object) -> None:
     with pytest.raises(StudyError, match=r"cannot stand beside `train\.sampling`.*Found gd"):
         parse_study(TWO, overrides={**settings, "train.optimizer": optimizer})
     parse_study(TWO, overrides={"train.sampling": "proportional", "train.optimizer": optimizer})
+
+
+QA = """
+name: qa
+sources: {qa: {path: qa.csv, text: [answer, source], id: id}}
+tasks:
+  qtype: {kind: multiclass, target: qtype, inputs: [answer]}
+  question: {kind: abstractive, target: question, text: answer}
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("tasks.qtype.inputs", ["question"], "must not name the target of task `question`"),
+        ("tasks.qtype.inputs", ["answer", "id"], "must not name the id"),
+        ("tasks.qtype.inputs", [], "must name a column"),
+        ("tasks.qtype.inputs", ["answer", "answer"], "must not list a column twice"),
+        ("tasks.qtype.inputs", ["date"], "must be listed by its source, which has texts"),
+        ("tasks.question.text", "qtype", "must not be the target of task `qtype` too"),
+        (
+            "tasks.qtype",
+            {"kind": "summarisation", "target": "qtype", "text": "answer", "inputs": ["answer"]},
+            "is not read by `summarisation`",
+        ),
+    ],
+)
+def test_a_target_is_never_an_input(key: str, value: object, told: str) -> None:
+    assert parse_study(QA).spec.tasks["qtype"].inputs == ["answer"]
+    with pytest.raises(StudyError, match=told):
+        parse_study(QA, overrides={key: value})
+
+
+def test_sources_of_views_may_be_mixed() -> None:
+    assert parse_study(QA, overrides={"train.sampling": "uniform"}).spec.train.exponent == 0
