@@ -126,5 +126,5 @@ def _packed(path: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
         yield file
         return
     # Neither name nor time inside: equal tables give equal files.
-    with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
         yield packed  # type: ignore[misc]

@@ -42,6 +42,7 @@ def compare(
     tracking_uri: str | None = None,
     n_workers: int | None = None,
     say: Say = say_on_stderr,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Compares the best model with the other rows, searching those that are missing.
 
@@ -55,6 +56,7 @@ def compare(
         tracking_uri: A server in place of the store's database.
         n_workers: Local processes; by default one a core. It changes no parameter.
         say: Told what is being trained.
+        device: Where to train: `cpu`, `cuda`, or `auto` for a GPU where there is one.
 
     Returns:
         The JSON contract of `mtl compare`.
@@ -65,7 +67,7 @@ def compare(
         TrainingError: No trial of a row is complete.
         Interrupted: Ctrl-C; the same command goes on.
     """
-    session = open_searched(study, store, tables, tracking_uri)
+    session = open_searched(study, store, tables, tracking_uri, device)
     find_choice(session)  # or there is nothing to compare
     known = _known(session, part)
     if known is not None:
@@ -90,7 +92,7 @@ def compare(
 def train_rows(session: Session, tracker: Tracker, n_workers: int | None, say: Say) -> None:
     """Searches the baselines that are missing, and trains the finalists that are."""
     RowsBeside(
-        session.study, session.prepared, session.folder, tracker, say, n_workers
+        session.study, session.prepared, session.folder, tracker, say, n_workers, session.device
     ).run()  # fmt: skip
 
 

@@ -154,11 +154,19 @@ class AugmentSpec:
         drop: Chance of hiding an input of a row: a number becomes its mean, a category `missing`.
         mixup: Parameter a of Beta(a, a), which mixes pairs of rows and their losses (Zhang et
             al., 2018); 0 mixes none.
+        word_dropout: Chance that a token of a text becomes an unknown one. This and the two below
+            need encoders that learn from tokens, such as `bag`: the vectors of others are computed
+            once, before training.
+        swap: Chance that a token changes places with a neighbour.
+        deletion: Chance that a token is left out; of a text at least one stays.
     """
 
     noise: Annotated[NonNegative, SEARCHABLE] = 0.0
     drop: Annotated[Share, SEARCHABLE] = 0.0
     mixup: Annotated[NonNegative, SEARCHABLE] = 0.0
+    word_dropout: Annotated[Share, SEARCHABLE] = 0.0
+    swap: Annotated[Share, SEARCHABLE] = 0.0
+    deletion: Annotated[Share, SEARCHABLE] = 0.0
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -286,7 +294,20 @@ class SearchSpec:
 
 @dataclass(frozen=True, config=STRICT)
 class StudySpec:
-    """A whole study file."""
+    """A whole study file.
+
+    Attributes:
+        name: Of the study, its experiment and its files; letters, digits, `_` and `-`.
+        sources: Where rows come from, each table under a name of its own.
+        tasks: What is learned, each target under a name of its own.
+        seed: Everything random is drawn from it: another seed, another study.
+        split: Which rows are trained on, selected on and tested on.
+        model: The network.
+        weights: How the losses of the tasks are put together.
+        train: How a member is trained.
+        search: How many trials are made of the ranges, and how.
+        promote: Where the best model goes, and what it must show before.
+    """
 
     name: StudyName
     sources: Annotated[dict[Name, SourceSpec], Field(min_length=1)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -75,6 +74,7 @@ class StudyTracker:
         *,
         params: Mapping[str, Any],
         tags: Mapping[str, str] | None = None,
+        searched: Sequence[str] | None = None,
         resume_run_id: str | None = None,
     ) -> str:
         """Opens the experiment and the parent run and returns its id."""
@@ -100,6 +100,13 @@ class StudyTracker:
             f"Describing the study {name}",
             lambda run_id: parent.describe_study(
                 self._client, run_id, name, prepared, params, files
+            ),
+            self.run_id,
+        )
+        self._submit(
+            f"Arranging the pages of {name}",
+            lambda run_id: parent.arrange_pages(
+                self._client, self.experiment_id, run_id, name, prepared, searched
             ),
             self.run_id,
         )
@@ -175,6 +182,14 @@ class StudyTracker:
         """Buffers best-so-far values of the parent run; `step` is the trial's number."""
         self.log_epoch(self.run_id, step, metrics, timestamp_ms)
 
+    def refresh_files(self, make: Callable[[], Mapping[str, str]]) -> None:
+        """Has files of the parent run made and kept later, in the writer's thread."""
+        self._submit(
+            f"Refreshing files of the run {self.run_id}",
+            lambda run_id: runs.log_files(self._client, run_id, make()),
+            self.run_id,
+        )
+
     def finish_study(
         self,
         state: State,
@@ -208,13 +223,10 @@ class StudyTracker:
 
     def drop_model(self, model_id: str) -> bool:
         """Deletes a model and its files; returns False for one that a registry version needs."""
-        location = self._writer.call(
+        return self._writer.call(
             f"Deleting the model {model_id}",
-            lambda: models.drop_model(self._client, model_id),
+            lambda: models.drop_model(self._client, model_id, self.store.artifacts),
         )
-        if location is not None and location.is_relative_to(self.store.artifacts):
-            shutil.rmtree(location, ignore_errors=True)
-        return location is not None
 
     def flush(self) -> None:
         """Writes what is buffered and waits for it."""
