@@ -268,10 +268,10 @@ def promote(arguments: Arguments) -> None:
         return
     console().print(gates_table(decision.to_json()))
     alias = f"{decision.model}@{study.spec.promote.alias}"
-    if arguments.dry_run:
+    if decision.details["is_champion"]:
+        print(f"{alias} is version {decision.previous}, which is this model already.")
+    elif arguments.dry_run:
         print(f"Every gate passes: `mtl promote` without --dry-run would move {alias}.")
-    elif decision.version == decision.previous:
-        print(f"{alias} is version {decision.version}, as before.")
     else:
         print(f"{alias} is now version {decision.version}. "
               f"Use it: mtl predict {alias} TABLE -o FILE{_store_options(arguments)}")  # fmt: skip

@@ -173,6 +173,7 @@ def _details(candidate: Candidate, facts: Facts, place: Place) -> dict[str, Any]
     return {
         "alias": place.spec.alias,
         "dry_run": place.dry_run,
+        "is_champion": facts.is_champion,
         "study": candidate.study,
         "trial": candidate.trial,
         "replicate": candidate.replicate,
