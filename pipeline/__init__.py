@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         load_model,
         prepare,
         promote,
+        rollback,
         search,
         train,
     )
@@ -24,6 +25,7 @@ __all__ = [
     "load_study",
     "prepare",
     "promote",
+    "rollback",
     "search",
     "train",
 ]

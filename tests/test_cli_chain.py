@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 from cli_cases import Done, mtl, people, write_case
 
+from pipeline.promotion import rollback
+from pipeline.promotion.standalone import Standalone
+from pipeline.stages import promoting
 from pipeline.tracking.store import Store
 
 
@@ -89,7 +92,17 @@ def test_evaluate_and_compare_print_tables(store: Store, study: Path) -> None:
     assert done.err == "", "nothing is trained twice"
 
 
-def test_a_refused_promotion_ends_with_3_and_its_decision(store: Store, study: Path) -> None:
+@pytest.fixture
+def no_clean_process(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first promotion asked the model in one; once is enough for the seconds that it takes."""
+    answered = Standalone(gap=0.0, latency_ms=1.0, size_mb=0.1)
+    monkeypatch.setattr(promoting, "ask_standalone", lambda *_: answered)
+    monkeypatch.setattr(rollback, "check_standalone", lambda *_: answered)
+
+
+def test_a_refused_promotion_ends_with_3_and_its_decision(
+    store: Store, study: Path, no_clean_process: None
+) -> None:
     trials = run(store, "show", study, "--json").document["trials"]
     worst = min(trials, key=lambda trial: trial["score"])["number"]
     strict = ["--trial", str(worst), "--set", "promote.gates.min_gain=0.5"]
@@ -104,11 +117,53 @@ def test_a_refused_promotion_ends_with_3_and_its_decision(store: Store, study: P
     assert str(version) == done.document["previous"]
 
 
-def test_a_dry_run_says_what_would_happen(store: Store, study: Path) -> None:
+def test_a_dry_run_says_what_would_happen(
+    store: Store, study: Path, no_clean_process: None
+) -> None:
     done = run(store, "promote", study, "--dry-run", "--set", "promote.model=tried_out")
     assert done.code == 0, done.err
+    assert "tried_out: would be promoted" in done.out
     assert "without --dry-run would move tried_out@champion" in done.out
     assert not store.client().search_registered_models("name = 'tried_out'")
+
+
+def test_a_rollback_ends_a_promotion(store: Store, study: Path, no_clean_process: None) -> None:
+    trials = run(store, "show", study, "--json").document["trials"]
+    best = max(trials, key=lambda trial: trial["score"])["number"]  # not the finalist
+    loose = ["--set", "promote.gates.min_gain=-9", "--set", "promote.gates.max_task_loss=9"]
+    done = run(store, "promote", study, "--json", "--trial", str(best), *loose)
+    assert done.code == 0, done.err
+    before, after = done.document["previous"], done.document["version"]
+    told = run(store, "rollback", "cli_people", "--dry-run")
+    assert f"cli_people@champion would be version {before}; it was version {after}" in told.out
+    found = run(store, "rollback", "cli_people@champion", "--json").document
+    assert (found["decision"], found["version"], found["previous"]) == (
+        "rolled_back", before, after,
+    )  # fmt: skip
+    version = store.client().get_model_version_by_alias("cli_people", "champion").version
+    assert str(version) == before
+    done = run(store, "rollback", "cli_people")
+    assert done.code == 2
+    assert "no version before" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["cli_poeple"], "Did you mean `cli_people`?"),
+        (["cli_people@champ"], "Did you mean `champion`?"),
+        (["cli_people", "--to", "9"], "no version before"),
+        (["cli_people", "--store", "none"], "There is no store at none"),
+    ],
+)
+def test_what_cannot_be_rolled_back_is_refused(
+    store: Store, study: Path, words: list[str], told: str
+) -> None:
+    where = [] if "--store" in words else ["--store", store.folder]
+    done = mtl("rollback", *words, *where)
+    assert done.code == 2
+    assert told in done.err
+    assert done.err.count("mtl: ") == 1
 
 
 READERS = {
@@ -142,6 +197,7 @@ def test_predict_writes_each_form_alike(store: Store, study: Path, tmp_path: Pat
         ("cli_people@champion", "new.csv", "out.xls", "must end in one of .csv, .jsonl, .parquet"),
         ("cli_people@champion", "new.csv", "none/out.csv", "folder of none/out.csv does not"),
         ("cli_people@champion", "short.csv", "out.csv", "age"),
+        ("cli_people@champion", "odd.csv", "out.csv", "Found 'tall' in row 3 (1 such rows"),
     ],
 )
 def test_what_cannot_be_predicted_is_refused(
@@ -149,6 +205,9 @@ def test_what_cannot_be_predicted_is_refused(
 ) -> None:
     people().to_csv("new.csv", index=False)
     people().drop(columns="age").to_csv("short.csv", index=False)
+    people().astype({"height": object}).replace({"height": {people()["height"][2]: "tall"}}).to_csv(
+        "odd.csv", index=False
+    )
     done = mtl("predict", model, table, "-o", output, "--store", store.folder)
     assert done.code == 2
     assert words in done.err

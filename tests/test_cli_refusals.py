@@ -299,3 +299,27 @@ def test_a_second_driver_is_refused(store: Store, searched: Path) -> None:
     finally:
         holder.communicate(timeout=30)
     assert len(list(store.studies.glob("cli_resumed*"))) == 2  # its folder and its journal
+
+
+TRAINING = ["search", "train", "evaluate", "compare", "group"]
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_a_gpu_that_is_not_here_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    study, store = write_case(tmp_path), tmp_path / "store"
+    done = mtl(command, study, "--store", store, "--device", "cuda")
+    assert done.code == 2
+    assert done.err.startswith("mtl: `--device cuda` needs a GPU. Found none: ")
+    assert done.err.endswith("Or train with `--device cpu`.\n")
+    assert len(done.err.splitlines()) == 1
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_an_unknown_device_is_refused(tmp_path: Path, command: str) -> None:
+    done = mtl(command, write_case(tmp_path), "--device", "gpu")
+    assert done.code == 2
+    assert "argument --device: invalid choice: 'gpu'" in done.err

@@ -15,12 +15,13 @@ from pipeline import (
     load_study,
     prepare,
     promote,
+    rollback,
     search,
     train,
 )  # fmt: skip
 
 PUBLIC = {"load_study", "prepare", "train", "evaluate", "search", "compare", "promote",
-          "load_model", "group"}  # fmt: skip
+          "load_model", "group", "rollback"}  # fmt: skip
 
 
 def test_the_public_list() -> None:
@@ -28,7 +29,8 @@ def test_the_public_list() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", [load_study, prepare, train, evaluate, search, compare, promote, load_model, group]
+    "verb",
+    [load_study, prepare, train, evaluate, search, compare, promote, rollback, load_model, group],
 )
 def test_verbs_are_functions_with_a_docstring(verb: object) -> None:
     assert inspect.isfunction(verb)

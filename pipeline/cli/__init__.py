@@ -6,6 +6,7 @@ loads neither torch nor MLflow. Messages go to stderr, results to stdout.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,10 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = make_parser().parse_args(argv)
     command: Callable[[Arguments], int | None] = arguments.command
+    as_json = getattr(arguments, "json", False)
+    logging.getLogger("pipeline.progress").setLevel(logging.WARNING if as_json else logging.NOTSET)
     try:
         return command(arguments) or 0
     except PipelineError as error:
-        say(error_text(error, as_json=getattr(arguments, "json", False)))
+        say(error_text(error, as_json))
         if isinstance(error, Interrupted):
             say("Run the same command again to go on.")
         return error.exit_code

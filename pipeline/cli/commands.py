@@ -5,22 +5,17 @@ Imports stand inside the commands: each loads what it needs and no more.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import shlex
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from pipeline.cli.arguments import Arguments
+from pipeline.cli.arguments import load_study as _load
+from pipeline.cli.arguments import store as _store
+from pipeline.cli.arguments import store_options as _store_options
+from pipeline.cli.arguments import where as _where
 from pipeline.cli.output import console, print_json, say
 from pipeline.errors import InputError
-
-if TYPE_CHECKING:
-    from pipeline.study.loading import Study
-
-Arguments = argparse.Namespace
 
 
 def init(arguments: Arguments) -> None:
@@ -44,8 +39,13 @@ def check(arguments: Arguments) -> None:
     if arguments.schema:
         print(json.dumps(schema(), indent=2))
         return
+    if arguments.keys:
+        from pipeline.study.keys import key_tables
+
+        print(key_tables())
+        return
     if arguments.study is None:
-        raise InputError("`mtl check` needs a study file, or --schema.")
+        raise InputError("`mtl check` needs a study file, --keys or --schema.")
     from pipeline.data.check import check_data
     from pipeline.errors import StudyError
     from pipeline.report.study import sampled_trials, study_lines
@@ -88,7 +88,9 @@ def train(arguments: Arguments) -> int:
     from pipeline import stages
     from pipeline.report.tables import trial_table
 
-    trained = stages.train(_load(arguments), arguments.trial, **_where(arguments))
+    trained = stages.train(
+        _load(arguments), arguments.trial, device=arguments.device, **_where(arguments)
+    )
     if arguments.json:
         print_json(trained.record.to_json())
     else:
@@ -101,7 +103,13 @@ def evaluate(arguments: Arguments) -> None:
     from pipeline import stages
     from pipeline.report.tables import evaluation_table
 
-    found = stages.evaluate(_load(arguments), arguments.trial, arguments.split, **_where(arguments))
+    found = stages.evaluate(
+        _load(arguments),
+        arguments.trial,
+        arguments.split,
+        device=arguments.device,
+        **_where(arguments),
+    )
     if arguments.json:
         print_json(found)
     else:
@@ -126,6 +134,7 @@ def search(arguments: Arguments) -> None:
         arguments.fresh,
         baselines=arguments.baselines,
         observers=[Progress(console(sys.stderr))],
+        device=arguments.device,
         **_where(arguments),
     )
     if arguments.json:
@@ -196,6 +205,7 @@ def compare(arguments: Arguments) -> None:
             arguments.split,
             arguments.read_only,
             n_workers=arguments.workers,
+            device=arguments.device,
             **_where(arguments),
         )
         for study in studies
@@ -219,7 +229,13 @@ def group(arguments: Arguments) -> None:
     from pipeline import stages
     from pipeline.report.groups import group_notes, groups_table, transfer_table
 
-    found = stages.group(_load(arguments), arguments.budget, arguments.workers, **_where(arguments))
+    found = stages.group(
+        _load(arguments),
+        arguments.budget,
+        arguments.workers,
+        device=arguments.device,
+        **_where(arguments),
+    )
     if arguments.json:
         print_json(found)
         return
@@ -254,22 +270,11 @@ def promote(arguments: Arguments) -> None:
     alias = f"{decision.model}@{study.spec.promote.alias}"
     if arguments.dry_run:
         print(f"Every gate passes: `mtl promote` without --dry-run would move {alias}.")
+    elif decision.version == decision.previous:
+        print(f"{alias} is version {decision.version}, as before.")
     else:
         print(f"{alias} is now version {decision.version}. "
               f"Use it: mtl predict {alias} TABLE -o FILE{_store_options(arguments)}")  # fmt: skip
-
-
-def predict(arguments: Arguments) -> None:
-    """Answers for every row of a table."""
-    from pipeline import stages
-    from pipeline.data.tables import read_table, write_table, writer_of
-
-    writer_of(arguments.output)  # a name that cannot be written is told before the work
-    _need_table(arguments.table)
-    table = read_table(arguments.table)
-    model = stages.load_model(arguments.model, **_where(arguments))
-    write_table(model.predict(table), arguments.output)
-    say(f"Wrote {len(table)} rows to {arguments.output}.")
 
 
 def _need_table(path: Path) -> None:
@@ -280,26 +285,3 @@ def _need_table(path: Path) -> None:
 def _need_folder(file: Path) -> None:
     if not file.parent.is_dir():
         raise InputError(f"The folder of {file} does not exist. Make it first.")
-
-
-def _load(arguments: Arguments, path: Path | None = None) -> Study:
-    from pipeline.study.loading import load_study, parse_setting
-
-    data = arguments.data or os.environ.get("MTL_DATA") or None
-    return load_study(path or arguments.study, dict(map(parse_setting, arguments.settings)), data)
-
-
-def _store(arguments: Arguments) -> Path:
-    return Path(arguments.store or os.environ.get("MTL_STORE") or "mlruns")
-
-
-def _where(arguments: Arguments) -> dict[str, Any]:
-    return {"store": _store(arguments), "tracking_uri": arguments.tracking_uri}
-
-
-def _store_options(arguments: Arguments) -> str:
-    return _words([("--store", arguments.store), ("--tracking-uri", arguments.tracking_uri)])
-
-
-def _words(options: Iterable[tuple[str, Any]]) -> str:
-    return "".join(f" {name} {shlex.quote(str(value))}" for name, value in options if value)

@@ -17,7 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import LinearSVC
 
-from pipeline.comparison.inputs import binned, has_terms, n_binned, one_hot
+from pipeline.comparison.inputs import binned, one_hot
+from pipeline.comparison.text_inputs import has_words
 from pipeline.data.prepared import Part, Prepared
 from pipeline.evaluation.evaluate import constant_outputs, evaluate_one, tuned
 from pipeline.tasks.base import Kind, labelled
@@ -94,21 +95,22 @@ def fit_linear(prepared: Prepared) -> BaselineResult:
     Texts give sparse term weights, for which a linear support vector machine takes the place of
     logistic regression: as good or better, and twenty times faster on ten thousand documents.
     """
-    learner = _linear_of_terms if has_terms(prepared) else _linear
+    learner = _linear_of_terms if has_words(prepared) else _linear
     return _fit_row("linear", prepared, one_hot(prepared), learner)
 
 
 def fit_boosting(prepared: Prepared) -> BaselineResult:
     """Fits scikit-learn's histogram gradient boosting on numbers and category codes."""
-    n_numeric, n_codes = n_binned(prepared), prepared.parts["train"].codes.shape[1]
-    is_category = np.arange(n_numeric + n_codes) >= n_numeric
+    matrices = binned(prepared)
+    n_inputs, n_codes = matrices["train"].shape[1], prepared.parts["train"].codes.shape[1]
+    is_category = np.arange(n_inputs) >= n_inputs - n_codes
 
     def learner(
         inputs: Any, problem: Problem, held_out: Mapping[str, Any]
     ) -> Iterator[tuple[Settings, HeldOut]]:
         return _boosting(is_category, inputs, problem, held_out)
 
-    return _fit_row("boosting", prepared, binned(prepared), learner)
+    return _fit_row("boosting", prepared, matrices, learner)
 
 
 def _fit_row(

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.preprocessing import OneHotEncoder
 
+from pipeline.comparison.text_inputs import has_words, word_vectors, word_weights
 from pipeline.data.prepared import Prepared
-from pipeline.data.term_vectors import TERMS
-from pipeline.text.reduction import as_matrix
 
 Array = NDArray[Any]
 
@@ -23,16 +22,17 @@ def one_hot(prepared: Prepared) -> dict[str, Any]:
     """Returns numbers beside one-hot codes; a code that no train row has is all zeros.
 
     Texts are their sparse term weights, not the vectors that a network reads: a linear model
-    loses by the reduction.
+    loses by the reduction. Where there are only vectors, it reads these.
     """
-    n_tabular = _n_tabular(prepared)
+    with_words = has_words(prepared)
+    n_tabular = _n_tabular(prepared) if with_words else None
     numbers: dict[str, Any] = {
         part: np.asarray(rows.numeric[:, :n_tabular], np.float64)
         for part, rows in prepared.parts.items()
     }
     train = prepared.parts["train"]
-    if has_terms(prepared):
-        terms = _terms(prepared)
+    if with_words:
+        terms = word_weights(prepared)
         numbers = {part: sparse.hstack([dense, terms[part]], format="csr")
                    for part, dense in numbers.items()}  # fmt: skip
     if not train.codes.shape[1]:
@@ -56,10 +56,11 @@ def binned(prepared: Prepared) -> dict[str, Any]:
     """
     train = prepared.parts["train"]
     columns: dict[str, list[Array]] = {part: [] for part in prepared.parts}
-    for column in range(n_binned(prepared)):
-        edges = bin_edges(train.numeric[:, column])
-        for part, rows in prepared.parts.items():
-            columns[part].append(np.searchsorted(edges, rows.numeric[:, column]))
+    numbers = _numbers(prepared)
+    for column in range(numbers["train"].shape[1]):
+        edges = bin_edges(numbers["train"][:, column])
+        for part, found in numbers.items():
+            columns[part].append(np.searchsorted(edges, found[:, column]))
     for column in range(train.codes.shape[1]):
         largest = max(rows.codes[:, column].max(initial=0) for rows in prepared.parts.values())
         counts = np.bincount(train.codes[:, column], minlength=largest + 1)
@@ -71,27 +72,21 @@ def binned(prepared: Prepared) -> dict[str, Any]:
     return {part: np.column_stack(arrays).astype(np.float32) for part, arrays in columns.items()}
 
 
-def n_binned(prepared: Prepared) -> int:
-    """Returns how many numeric inputs trees read: the first ones."""
-    n_numeric = int(prepared.parts["train"].numeric.shape[1])
-    return min(n_numeric, _n_tabular(prepared) + _TEXT_COLUMNS)
+def _numbers(prepared: Prepared) -> dict[str, Array]:
+    """Returns the numeric inputs that trees read, the first of texts' among them."""
+    most = _n_tabular(prepared) + _TEXT_COLUMNS
+    numbers = {part: rows.numeric[:, :most] for part, rows in prepared.parts.items()}
+    text = prepared.encoder.text
+    if text is None or text.width:
+        return numbers
+    vectors = word_vectors(prepared, _TEXT_COLUMNS)
+    return {part: np.hstack([found, vectors[part]]) for part, found in numbers.items()}
 
 
 def _n_tabular(prepared: Prepared) -> int:
     """Returns the numeric inputs before the vectors of texts."""
     text = prepared.encoder.text
     return int(prepared.parts["train"].numeric.shape[1]) - (0 if text is None else text.width)
-
-
-def has_terms(prepared: Prepared) -> bool:
-    """Tells whether rows have sparse term weights."""
-    return TERMS in prepared.parts["train"].texts
-
-
-def _terms(prepared: Prepared) -> dict[str, sparse.csr_matrix]:
-    rows = {part: found.texts[TERMS] for part, found in prepared.parts.items()}
-    n_terms = max(int(found.items.max(initial=-1)) + 1 for found in rows.values())
-    return {part: as_matrix(found, n_terms) for part, found in rows.items()}
 
 
 def bin_edges(column: Array) -> Array:

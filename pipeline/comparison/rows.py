@@ -21,6 +21,7 @@ from pipeline.comparison.baselines import (
 )
 from pipeline.comparison.shelf import Shelf
 from pipeline.data.prepared import Prepared
+from pipeline.data.text_encoding import Progress
 from pipeline.driver.choice import Choice, choose
 from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.rows import EQUAL, TUNED, RowPlan, baseline_rows, tuned_row
@@ -108,6 +109,7 @@ def collect_rows(
     model_of: ModelOf,
     say: Callable[[str], None],
     read_only: bool = False,
+    progress: Progress | None = None,
 ) -> list[Row]:
     """Returns the rows; those from `baselines` are fitted and kept where they are missing.
 
@@ -119,12 +121,13 @@ def collect_rows(
         say: Told what is being fitted.
         read_only: Fit nothing: rows that are missing are left out, as are searches with another
             number of trials than the study's own.
+        progress: Told how far each model has answered.
 
     Raises:
         TrainingError: No trial of a row is complete.
     """
-    searched = searched_rows(study, prepared, folder, model_of, read_only)
-    rows = [*searched, *_fitted(prepared, folder, say, read_only)]
+    searched = searched_rows(study, prepared, folder, model_of, read_only, progress)
+    rows = [*searched, *fitted_rows(prepared, folder, say, read_only)]
     return sorted(rows, key=lambda row: list(NAMES).index(row.kind))
 
 
@@ -134,9 +137,10 @@ def searched_rows(
     folder: StudyFolder,
     model_of: ModelOf,
     read_only: bool = False,
+    progress: Progress | None = None,
 ) -> list[Row]:
     """Returns tuned, equal weights and each task alone; see `collect_rows`."""
-    return _Collector(study, prepared, folder, model_of).searched(read_only)
+    return _Collector(study, prepared, folder, model_of, progress).searched(read_only)
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ class _Collector:
     prepared: Prepared
     folder: StudyFolder
     model_of: ModelOf
+    progress: Progress | None
 
     def searched(self, read_only: bool) -> list[Row]:
         """Returns tuned, equal weights and each task alone."""
@@ -200,8 +205,9 @@ class _Collector:
         predictor = self.model_of(plan, record)
         outputs = {}
         for part in HELD_OUT:
+            rows = self.prepared.parts[part]
             found = predict_member(
-                predictor.architecture, predictor.parameters, self.prepared.parts[part]
+                predictor.architecture, predictor.parameters, rows, self.progress
             )
             outputs[part] = {task: found[task] for task in plan.tasks}
         return Model(_key(plan, record), outputs, record.run_id, record.epochs)
@@ -211,20 +217,29 @@ def _key(plan: RowPlan, record: TrialRecord) -> str:
     return record.key if plan.name == TUNED else f"{plan.name}/{record.key}"
 
 
-def _fitted(
-    prepared: Prepared, folder: StudyFolder, say: Callable[[str], None], read_only: bool
+FITTED: Mapping[str, Callable[[Prepared], BaselineResult]] = {
+    "constant": fit_constant,
+    "linear": fit_linear,
+    "boosting": fit_boosting,
+}
+"""Rows that are fitted at once and not searched."""
+
+
+def fitted_rows(
+    prepared: Prepared,
+    folder: StudyFolder,
+    say: Callable[[str], None],
+    read_only: bool = False,
+    kinds: Sequence[str] = tuple(FITTED),
 ) -> list[Row]:
-    """Returns linear, boosting and constant."""
+    """Returns constant, linear and boosting, or some of them; see `collect_rows`."""
     shelf = Shelf(folder.path / "rows", prepared.prepared_digest)
-    makers: Mapping[str, Callable[[Prepared], BaselineResult]] = {
-        "constant": fit_constant, "linear": fit_linear, "boosting": fit_boosting,
-    }  # fmt: skip
     rows = []
-    for kind, make in makers.items():
+    for kind in kinds:
         found = shelf.load(kind)
         if found is None and not read_only:
             say(f"Fitting for the comparison: {NAMES[kind]}")
-            found = shelf.save(make(prepared))
+            found = shelf.save(FITTED[kind](prepared))
         if found is not None:
             rows.append(fitted_row(found, shelf.key(kind)))
     return rows

@@ -19,7 +19,7 @@ from pipeline.text.choice import first_words, n_words
 from pipeline.text.labels import label_sentences
 from pipeline.text.ranking import textrank
 from pipeline.text.rouge import ROUGES
-from pipeline.text.tokens import RougeTokenizer
+from pipeline.text.tokens import RougeTokenizer, name_words
 
 MEASURES = (*ROUGES, "copied", "length")
 """ROUGE F measures; the share of word pairs that the document has; words over the reference's."""
@@ -35,9 +35,10 @@ def summary_rows(
 ) -> list[dict[str, Any]]:
     """Returns how good a model's summaries are beside those made without training.
 
-    `first words` has as many words as the model's summary. Beside a choice of pieces, `lead` takes
-    the first pieces, and `TextRank` those of the highest rank, under the model's budget; `oracle`
-    knows the reference.
+    `first words` has as many words as the model's summary. Where documents have titles, `title` is
+    the title as the summary, a name such as `read_csv` as its words. Beside a choice of pieces,
+    `lead` takes the first pieces, and `TextRank` those of the highest rank, under the model's
+    budget; `oracle` knows the reference.
 
     Args:
         prepared: The data.
@@ -51,7 +52,7 @@ def summary_rows(
     draws = np.concatenate(list(row_counts(len(firsts), _groups(rows, firsts), 1000, seed)))
     made = {"this model": ours, **_first_words(ours)}
     if isinstance(kind, Summarisation):
-        made |= _untrained(kind, ours)
+        made |= {**_titles(ours), **_untrained(kind, ours)}
     return [_row(name, summaries, draws) for name, summaries in made.items()]
 
 
@@ -89,6 +90,14 @@ def _first_words(ours: Summaries) -> dict[str, list[tuple[Document, str]]]:
             (one, first_words(one.text, one.n_wanted)) for one, _ in ours
         ],
     }
+
+
+def _titles(ours: Summaries) -> dict[str, list[tuple[Document, str]]]:
+    if not any(document.title for document, _ in ours):
+        return {}
+    found = [(one, name_words(one.title) if one.title.isidentifier() else one.title)
+             for one, _ in ours]  # fmt: skip
+    return {"title": found}
 
 
 def _untrained(kind: Summarisation, ours: Summaries) -> dict[str, list[tuple[Document, str]]]:

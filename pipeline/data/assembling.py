@@ -1,6 +1,6 @@
 """From tables to `Prepared`, in memory: split, decide columns, fit on train, encode."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,8 +17,8 @@ from pipeline.data.columns import (
 )
 from pipeline.data.encoding import Encoded, Encoder
 from pipeline.data.fitting import fit_encoder
-from pipeline.data.hashing import digest, json_bytes, row_hashes, sha256
-from pipeline.data.leaks import leak_share
+from pipeline.data.hashing import Chunk, array_bytes, digest, json_bytes, row_hashes, sha256
+from pipeline.data.leaks import refuse_leaks
 from pipeline.data.pieces import SUMMARIES, with_pieces
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
 from pipeline.data.references import reference_faults, target_columns
@@ -29,12 +29,12 @@ from pipeline.data.rows import (
     join_inputs,
     source_numbers,
     split_source,
+    ungrouped_notes,
 )
 from pipeline.data.screening import copy_warnings, counting_columns, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
-from pipeline.data.text_encoding import Progress, documents, refuse_bytes
+from pipeline.data.text_encoding import Progress, refuse_bytes
 from pipeline.data.text_fitting import encoder_settings, fit_texts, text_notes
-from pipeline.data.values import as_text
 from pipeline.errors import DataError, StudyError
 from pipeline.study.spec import StudySpec
 from pipeline.tasks.base import TaskInfo
@@ -88,7 +88,8 @@ def build_prepared(
     for name, frame in frames.items():  # before the split, so that an error names the row
         for column in spec.sources[name].text_columns:
             refuse_bytes(frame[column])
-    pieces = with_pieces(spec, frames)
+    notes = ungrouped_notes(spec, frames)
+    pieces = with_pieces(spec, frames, progress)
     spec, frames = pieces.spec, pieces.frames
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
     names, texts = input_columns(spec, frames), text_columns(spec)
@@ -100,8 +101,8 @@ def build_prepared(
         raise DataError(" ".join(["No column is left as an input.", *warnings]))
     warnings += _screen(spec, rows, list(types))
     rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs[[*types, *texts]])
-    tasks, targets = _fit_labels(spec, rows)  # wrong labels are told before long work
-    _refuse_leaks(spec, rows)
+    tasks, targets, rare = _fit_labels(spec, rows)  # wrong labels are told before long work
+    warnings += rare + refuse_leaks(spec, rows, list(types))
     train = all_parts(rows) == "train"
     text = fit_texts(inputs[train], texts, spec.model.encoder, progress) if texts else None
     encoder, more = fit_encoder(inputs[train], types, text)
@@ -120,14 +121,19 @@ def build_prepared(
             n_rows={name: len(part) for name, part in parts.items()},
             duplicates=counts,
             dropped=n_dropped,
-            warnings=(*pieces.warnings, *warnings, *more, *encoded.notes),
+            warnings=(*notes, *pieces.warnings, *warnings, *more, *encoded.notes),
             sources=sources,
         ),
         documents=pieces.documents,
     )
 
 
-def part_inputs(spec: StudySpec, frames: Mapping[str, pd.DataFrame], part: str) -> pd.DataFrame:
+def part_inputs(
+    spec: StudySpec,
+    frames: Mapping[str, pd.DataFrame],
+    part: str,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Returns the raw inputs of one part, in the order of its prepared rows.
 
     For a model with another encoder, such as one trained on an earlier state of the data.
@@ -136,6 +142,8 @@ def part_inputs(spec: StudySpec, frames: Mapping[str, pd.DataFrame], part: str) 
         spec: The study.
         frames: All rows of each source, as for `build_prepared`.
         part: `train`, `valid` or `test`.
+        columns: Those to return, also such as the study drops; by default its own inputs. One
+            that no source has is left out.
     """
     pieces = with_pieces(spec, frames)
     spec, frames = pieces.spec, pieces.frames
@@ -144,6 +152,11 @@ def part_inputs(spec: StudySpec, frames: Mapping[str, pd.DataFrame], part: str) 
     inputs = join_inputs(spec, rows, names)
     types, _ = type_columns(inputs[all_parts(rows) == "train"], names, listed_types(spec))
     rows, kept, _, _ = _drop_duplicates(spec, rows, inputs[[*types, *text_columns(spec)]])
+    if columns is not None:
+        texts = text_columns(spec)
+        there = {column for found in rows.values() for column in found.frame}
+        others = [name for name in columns if name in there and name not in texts]
+        kept = join_inputs(spec, rows, others)
     inside: pd.DataFrame = kept[all_parts(rows) == part]
     return inside.reset_index(drop=True)
 
@@ -189,25 +202,6 @@ def _screen(spec: StudySpec, rows: Mapping[str, SourceRows], inputs: list[str]) 
     return warnings
 
 
-def _refuse_leaks(spec: StudySpec, rows: Mapping[str, SourceRows]) -> None:
-    """Raises a `DataError` where the texts of a source hold the target of one of its tasks."""
-    for task, declared in spec.tasks.items():
-        source = spec.source_of(task)
-        columns = spec.sources[source].text_columns
-        if not columns or declared.kind == "regression":
-            continue
-        train = rows[source].frame[rows[source].parts == "train"]
-        for target in target_columns(spec, task):
-            share = leak_share(documents(train, columns), as_text(train[target]).tolist())
-            if share:
-                raise DataError(
-                    f"The text of source `{source}` must not hold `{target}`, the target of task "
-                    f"`{task}`. Found it in {share:.0%} of the train rows: a model would read its "
-                    "own answer. Take that part out of the text, or name other columns under "
-                    "`text`."
-                )
-
-
 def _drop_duplicates(
     spec: StudySpec, rows: dict[str, SourceRows], inputs: pd.DataFrame
 ) -> tuple[dict[str, SourceRows], pd.DataFrame, dict[str, int], int]:
@@ -234,7 +228,7 @@ def _drop_duplicates(
 
 def _fit_labels(
     spec: StudySpec, rows: Mapping[str, SourceRows]
-) -> tuple[tuple[TaskInfo, ...], dict[str, NDArray[np.float32]]]:
+) -> tuple[tuple[TaskInfo, ...], dict[str, NDArray[np.float32]], list[str]]:
     frames = {name: found.frame for name, found in rows.items()}
     parts = {name: found.parts for name, found in rows.items()}
     return fit_tasks(spec, expand_tasks(spec, frames, parts), frames, parts)
@@ -246,6 +240,7 @@ def _cut_parts(
     targets: Mapping[str, NDArray[np.float32]],
 ) -> dict[str, Part]:
     ids = np.concatenate([found.ids for found in rows.values()])
+    marks = np.concatenate([found.marks for found in rows.values()])
     groups, sources = group_numbers(rows), source_numbers(rows)
     whole = all_parts(rows)
     parts = {}
@@ -259,17 +254,19 @@ def _cut_parts(
             None if groups is None else groups[inside],
             {name: ragged.take(inside) for name, ragged in encoded.texts.items()},
             None if sources is None else sources[inside],
+            marks[inside],
         )
     return parts
 
 
 def _data_digest(parts: Mapping[str, Part], tasks: tuple[TaskInfo, ...]) -> str:
     """Digests row ids, labels and split: equal ones make two studies' scores comparable."""
-    chunks: list[bytes] = []
+    chunks: list[Chunk] = []
     for name, part in parts.items():
-        chunks += [name.encode(), part.ids.tobytes()]
+        chunks += [name.encode(), array_bytes(part.ids)]
         for task in tasks:
-            chunks += [json_bytes([task.name, task.classes]), part.targets[task.name].tobytes()]
+            labels = array_bytes(part.targets[task.name])
+            chunks += [json_bytes([task.name, task.classes]), labels]
     return digest(chunks)
 
 
@@ -284,13 +281,13 @@ def _prepared_digest(
     # The vectors of texts follow from the texts and the encoder: see `TextEncoder.digest`.
     n_tabular = encoder.n_tabular
     arrays = [
-        array.tobytes()
+        array
         for part in parts.values()
         for array in (part.numeric[:, :n_tabular], part.codes, *_flat(part.texts))
     ]
-    arrays += [numbers.tobytes() for part in parts.values()
+    arrays += [numbers for part in parts.values()
                for numbers in (part.groups, part.sources) if numbers is not None]  # fmt: skip
-    own = sha256([json_bytes(settings(spec)), json_bytes(fitted), *arrays])
+    own = sha256([json_bytes(settings(spec)), json_bytes(fitted), *map(array_bytes, arrays)])
     return digest([data_digest.encode(), own.encode()])
 
 

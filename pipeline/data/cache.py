@@ -117,7 +117,7 @@ def _arrays(part: Part, tasks: tuple[TaskInfo, ...]) -> dict[str, NDArray[Any]]:
         "numeric": part.numeric, "codes": part.codes, "ids": part.ids,
         **{f"target{i}": part.targets[task.name] for i, task in enumerate(tasks)},
     }  # fmt: skip
-    numbers = {"groups": part.groups, "sources": part.sources}
+    numbers = {"groups": part.groups, "sources": part.sources, "marks": part.marks}
     arrays |= {name: array for name, array in numbers.items() if array is not None}
     for name, rows in part.texts.items():
         arrays |= {f"{_TEXT}{name}.{key}": array for key, array in rows.arrays().items()}
@@ -174,6 +174,7 @@ def _restore_part(
         groups=arrays.get("groups"),
         texts={text: Ragged(**fields) for text, fields in texts.items()},
         sources=arrays.get("sources"),
+        marks=arrays.get("marks"),
     )
 
 

@@ -4,13 +4,21 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pipeline.data.columns import FREE_TEXT, type_columns
+from pipeline.data.draft_texts import (
+    SUMMARIES,
+    document_of,
+    looks_like_summary,
+    named_row,
+    summary_settings,
+    text_settings,
+)
 from pipeline.data.encoding import parse_numbers
 from pipeline.data.prepared import PARTS
 from pipeline.data.screening import counting_columns
@@ -42,6 +50,7 @@ class _Target:
     column: str
     kind: str
     separator: str | None = None
+    text: str | None = None  # of a summary: the column of its documents
 
 
 def draft_study(
@@ -69,6 +78,10 @@ def draft_study(
     tasks = _task_names(found)
     study = _identifier(name or table.name.split(".")[0], "study", "A-Za-z0-9_-")
     path = os.path.relpath(table.resolve(), (folder or Path()).resolve())
+    id_column = named_row(frame, [target.column for target in found])
+    named = [*(target.column for target in found),
+             *(column for column in (split, id_column) if column)]  # fmt: skip
+    inputs, has_texts = _input_lines(frame, named, found)
     lines = [
         f"name: {json.dumps(study)}",
         "seed: 0",
@@ -76,11 +89,12 @@ def draft_study(
         "  table:",
         f"    path: {_quoted(path)}",
         '    about: ""                # where the table comes from: told when it is missing',
-        *_drop_lines(frame, [*(target.column for target in found), *([split] if split else [])]),
+        *([f"    id: {_quoted(id_column)}"] if id_column else []),
+        *inputs,
         "tasks:",
         *(_task_line(task, target, frame) for task, target in tasks.items()),
-        _split_line(split, tasks),
-        _SETTINGS,
+        _split_line(frame, split, tasks),
+        text_settings(len(frame)) if has_texts else _SETTINGS,
         f"promote: {{model: {json.dumps(study)}, alias: champion}}",
     ]
     return "\n".join(lines) + "\n"
@@ -101,6 +115,13 @@ def _targets(frame: pd.DataFrame, texts: Sequence[str]) -> list[_Target]:
             faults.append(Fault("--target", "must not repeat a column", target.column))
         else:
             found.append(target)
+    for index, target in enumerate(found):
+        if target.kind in SUMMARIES:
+            read = document_of(frame, target.column, [other.column for other in found])
+            if read is None:
+                rule = "needs a column of longer texts that are no target, to be made from"
+                faults.append(Fault("--target", rule, target.column))
+            found[index] = replace(target, text=read)
     if faults:
         raise StudyError(faults, "The command")
     return found
@@ -116,6 +137,8 @@ def _target(frame: pd.DataFrame, text: str) -> _Target | Fault:
     if kind and kind not in names("kind"):
         return Fault("--target", "names an unknown kind", kind, near_miss(kind, names("kind")))
     kind = kind or _guess_kind(frame[column])
+    if not kind and looks_like_summary(frame, column):
+        kind = "summarisation"
     if not kind:
         rule = "must name a column of at least two labels, or of numbers"
         return Fault("--target", rule, column, "Give the kind: `--target COLUMN:KIND`.")
@@ -153,12 +176,30 @@ def _ready_made(frame: pd.DataFrame, targets: set[str]) -> str | None:
     return None
 
 
-def _drop_lines(frame: pd.DataFrame, others: Sequence[str]) -> list[str]:
+def _input_lines(
+    frame: pd.DataFrame, others: Sequence[str], targets: Sequence[_Target]
+) -> tuple[list[str], bool]:
+    """Returns the lines about inputs, and whether texts are among them.
+
+    Args:
+        frame: The table.
+        others: Columns that are no inputs: targets, split and id.
+        targets: The tasks; the documents of summaries are texts.
+    """
     inputs = [str(column) for column in frame if column not in others]
     types, left_out = type_columns(frame, inputs, {})
+    read = [target.text for target in targets if target.text is not None]
+    if read:  # a summary's document is read by all tasks, and nothing beside it
+        return _text_lines(list(dict.fromkeys(read)), types), True
     texts = [column for column, reason in left_out.items() if reason == FREE_TEXT]
     if texts:
-        return _text_lines(texts, types)
+        return _text_lines(texts, types), True
+    return _drop_lines(frame, types, left_out), False
+
+
+def _drop_lines(
+    frame: pd.DataFrame, types: Mapping[str, str], left_out: Mapping[str, str]
+) -> list[str]:
     reasons = {**dict.fromkeys(counting_columns(frame, list(types)), "it counts the rows."),
                **left_out}  # fmt: skip
     if not reasons:
@@ -198,16 +239,22 @@ def _task_line(task: str, target: _Target, frame: pd.DataFrame) -> str:
     settings = [f"kind: {target.kind}", f"target: {_quoted(target.column)}"]
     if target.separator is not None:
         settings.append(f"separator: {_quoted(target.separator)}")
+    if target.text is not None:
+        more = summary_settings(frame, target.column, target.text, target.kind)
+        settings += [f"{key}: {_quoted(value) if key == 'text' else value}"
+                     for key, value in more.items()]  # fmt: skip
     n_labelled = int((~pd.isna(as_text(frame[target.column]))).sum())
     comment = f"{n_labelled:,} of {len(frame):,} rows labelled"
     return f"  {_quoted(task)}: {{{', '.join(settings)}}}   # {comment}"
 
 
-def _split_line(split: str | None, tasks: dict[str, _Target]) -> str:
+def _split_line(frame: pd.DataFrame, split: str | None, tasks: dict[str, _Target]) -> str:
+    labels = {name: frame[target.column].nunique() for name, target in tasks.items()
+              if target.kind in ("binary", "multiclass")}  # fmt: skip
+    # The most labels: each of them must stand in train.
+    strata = f", stratify: {_quoted(max(labels, key=lambda name: labels[name]))}" if labels else ""
     if split is not None:
-        return f"split: {{column: {_quoted(split)}, valid: 0.1}}"
-    labels = [name for name, target in tasks.items() if target.kind in ("binary", "multiclass")]
-    strata = f", stratify: {_quoted(labels[0])}" if labels else ""
+        return f"split: {{column: {_quoted(split)}, valid: 0.1{strata}}}"
     return (
         "# Rows of one person or place belong together: then write `group: COLUMN` instead.\n"
         f"split: {{train: 0.8, valid: 0.1, test: 0.1{strata}}}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.text_encoding import Progress, TextEncoder
 from pipeline.data.values import as_text, is_blank
-from pipeline.errors import DataError, near_miss
+from pipeline.errors import DataError
 from pipeline.text.ragged import Ragged
 
 TRUE_WORDS = frozenset({"true", "yes", "y", "t", "on", "1"})
@@ -141,8 +142,13 @@ class Encoder:
         if self.text is not None and not set(self.text.columns) & set(frame.columns):
             absent += self.text.columns
         if absent:
-            hint = near_miss(absent[0], [str(name) for name in frame.columns])
-            raise DataError(f"The table lacks the input columns {_listed(absent)}. {hint}".rstrip())
+            others = [str(name) for name in frame.columns if name not in self.columns]
+            close = get_close_matches(absent[0], others, n=1)
+            hint = f"Is `{absent[0]}` there as `{close[0]}`? Rename it. " if close else ""
+            raise DataError(
+                f"The table lacks the input columns {_listed(absent)}. {hint}"
+                "Add what is lacking, empty where it is not known."
+            )
         if not frame.columns.is_unique:
             doubled = str(frame.columns[frame.columns.duplicated()][0])
             raise DataError(f"The table has two columns named `{doubled}`. Remove one.")
@@ -219,15 +225,17 @@ def read_numbers(values: "pd.Series[Any]", boolean: bool = False) -> NDArray[np.
         (N,) with NaN where a value is missing.
 
     Raises:
-        DataError: A value is no number, or infinite; it names the column and the first one.
+        DataError: A value is no number, or infinite; it names the column, the value and its row.
     """
     numbers, bad = parse_numbers(values, boolean)
     if bad.any():
-        first = values.iloc[int(np.argmax(bad))]
+        first = int(np.argmax(bad))
         wanted = "yes or no" if boolean else "a finite number"
         raise DataError(
             f"Column `{values.name}` must hold {wanted} in every row. "
-            f"Found {_shown(first)} ({int(bad.sum())} such rows)."
+            f"Found {_shown(values.iloc[first])} {_where(values.index, first)} "
+            f"({int(bad.sum())} such rows among {len(values)}). "
+            "Mend the value, or leave it empty: a missing one is fine."
         )
     return numbers
 
@@ -272,6 +280,11 @@ def _number(value: object, boolean: bool) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return np.nan
+
+
+def _where(index: "pd.Index[Any]", position: int) -> str:
+    """Names a row as whoever made the frame counts: an index may be called `row`."""
+    return f"in row {index[position]}" if index.name == "row" else f"at index {index[position]}"
 
 
 def _shown(value: object) -> str:

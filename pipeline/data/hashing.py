@@ -21,19 +21,26 @@ Hashes = NDArray[np.uint64]
 _MISSING = np.uint64(0x6D69_7373_696E_6721)
 DIGEST_LENGTH = 32  # MLflow takes digests of at most 36 characters
 
+Chunk = bytes | memoryview
 
-def digest(chunks: Iterable[bytes]) -> str:
+
+def digest(chunks: Iterable[Chunk]) -> str:
     """Returns the SHA-256 of the chunks as 32 hexadecimal characters."""
     return sha256(chunks)[:DIGEST_LENGTH]
 
 
-def sha256(chunks: Iterable[bytes]) -> str:
+def sha256(chunks: Iterable[Chunk]) -> str:
     """Returns the SHA-256 of the chunks; where one ends and the next begins counts too."""
     total = hashlib.sha256()
     for chunk in chunks:
         total.update(len(chunk).to_bytes(8, "little"))
         total.update(chunk)
     return total.hexdigest()
+
+
+def array_bytes(array: NDArray[Any]) -> memoryview:
+    """Returns the bytes of an array, as `tobytes` does; those of a contiguous one uncopied."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def json_bytes(value: Any) -> bytes:
@@ -54,6 +61,19 @@ def text_hash(text: str) -> int:
     return int.from_bytes(
         hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8], "little"
     )
+
+
+def id_hashes(ids: NDArray[np.bytes_]) -> Hashes:
+    """Returns the (N,) hash of each id, whatever the width of the array that it stands in.
+
+    Eight bytes at a time: a million ids take a twentieth of a second.
+    """
+    width = -(-ids.dtype.itemsize // 8) * 8
+    words = np.ascontiguousarray(ids.astype(f"S{width}")).view("<u8").reshape(-1, width // 8)
+    total = np.zeros(len(ids), dtype=np.uint64)
+    for word in words.T:  # an id has no zero byte, so that a word of zeros is behind its end
+        total = np.where(word != 0, mix(total ^ word), total)
+    return total
 
 
 def value_hashes(values: "pd.Series[Any]") -> Hashes:

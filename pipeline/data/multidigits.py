@@ -21,12 +21,13 @@ _SEED = 0
 COLUMNS = (*(f"p{i}" for i in range(HEIGHT * WIDTH)), "left", "right", "total", "split")
 
 
-def read(n_rows: int | None = None) -> pd.DataFrame:
+def read(n_rows: int | None = None, progress: Any = None) -> pd.DataFrame:
     """Returns the table: pixels `p0..p107` (0 to 16), `left`, `right`, `total` and `split`.
 
     Args:
         n_rows: Rows of the head that are wanted; 0 gives the columns without importing
             scikit-learn.
+        progress: Not told: it takes a second.
     """
     if n_rows == 0:
         return pd.DataFrame(columns=list(COLUMNS))

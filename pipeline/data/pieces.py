@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.data.hashing import digest
 from pipeline.data.rows import SourceRows, split_source
+from pipeline.data.text_encoding import Progress, told
 from pipeline.data.values import as_text
 from pipeline.errors import DataError
 from pipeline.study.spec import SourceSpec, SplitSpec, StudySpec
@@ -47,12 +48,15 @@ class Pieces:
     warnings: tuple[str, ...] = ()
 
 
-def with_pieces(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> Pieces:
+def with_pieces(
+    spec: StudySpec, frames: Mapping[str, pd.DataFrame], progress: Progress | None = None
+) -> Pieces:
     """Adds a source of pieces for each task that chooses sentences.
 
     Args:
         spec: The study, whose columns its sources have.
         frames: All rows of each source.
+        progress: Told how far long work is.
 
     Raises:
         DataError: A task has no document with a reference.
@@ -63,16 +67,16 @@ def with_pieces(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> Pieces:
         return found
     for task in summaries:
         add = _add if spec.tasks[task].kind == "summarisation" else _add_written
-        found = add(found, spec, task)
+        found = add(found, spec, task, progress)
     return _without_idle(found, spec)
 
 
-def _add(found: Pieces, spec: StudySpec, name: str) -> Pieces:
+def _add(found: Pieces, spec: StudySpec, name: str, progress: Progress | None) -> Pieces:
     """Adds the source of one task."""
     task, origin = spec.tasks[name], spec.source_of(name)
     rows = split_source(spec, origin, found.frames[origin])
-    documents, kept, notes = _documents(name, task, rows.frame)
-    frame = _frame(name, task, rows, documents, kept)
+    documents, kept, notes = _documents(name, task, rows.frame, progress=progress)
+    frame = _frame(name, task, rows, documents, kept, progress)
     own = _free_name(f"{name[:50]}_pieces", found.frames)
     share = _mean_share(documents, rows.parts[kept] == "train")
     target = _label_columns(name)
@@ -91,12 +95,12 @@ def _add(found: Pieces, spec: StudySpec, name: str) -> Pieces:
     )
 
 
-def _add_written(found: Pieces, spec: StudySpec, name: str) -> Pieces:
+def _add_written(found: Pieces, spec: StudySpec, name: str, progress: Progress | None) -> Pieces:
     """Adds to a source the columns of which a task that writes makes its targets."""
     task, origin = spec.tasks[name], spec.source_of(name)
     frame = found.frames[origin]
-    documents, kept, notes = _documents(name, task, frame, whole=True)
-    number, reference, text = columns = [f"{name}.{key}" for key in ("number", "words", "read")]
+    documents, kept, notes = _documents(name, task, frame, True, progress)
+    number, reference, text = columns = written_columns(name)
     added = pd.DataFrame(index=frame.index, columns=columns, dtype=object)
     rows = frame.index[kept]
     added.loc[rows, number] = np.arange(len(kept))
@@ -122,12 +126,21 @@ def _source(origin: SourceSpec, task: str) -> SourceSpec:
     )  # fmt: skip
 
 
+def written_columns(task: str) -> list[str]:
+    """Returns the columns of a task that writes: number, reference and text of its documents."""
+    return [f"{task}.{name}" for name in ("number", "words", "read")]
+
+
 def _label_columns(task: str) -> list[str]:
     return [f"{task}.{name}" for name in ("label", "document", "piece")]
 
 
 def _documents(
-    name: str, task: TaskSpec, frame: pd.DataFrame, whole: bool = False
+    name: str,
+    task: TaskSpec,
+    frame: pd.DataFrame,
+    whole: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[Documents, list[int], list[str]]:
     """Splits the documents that have a reference.
 
@@ -136,6 +149,7 @@ def _documents(
         task: Its section.
         frame: All rows of its source.
         whole: Leave each document in one piece.
+        progress: Told how far it is.
 
     Returns:
         The documents, the row of each, and what was left out.
@@ -143,17 +157,20 @@ def _documents(
     assert isinstance(task.text, str)  # a rule of the study file
     assert isinstance(task.target, str)
     texts = as_text(frame[task.text])
+    titles = _titles(task, frame)
     documents: list[Document] = []
     kept: list[int] = []
     n_empty = n_missing = n_longer = n_cut = 0
-    for row, (text, cell) in enumerate(zip(texts, frame[task.target], strict=True)):
+    cells = list(zip(texts, frame[task.target], titles, strict=True))
+    what = f"Splitting for {name}, documents"
+    for row, (text, cell, title) in enumerate(told(cells, what, progress)):
         references = references_of(cell)
         pieces = _pieces(text or "", task, whole)
         if not references or not pieces:
             n_missing += not references
             n_empty += not pieces
             continue
-        document = Document(pieces, references)
+        document = Document(pieces, references, title)
         n_longer += document.n_wanted > sum(document.lengths)
         n_cut += sum(document.lengths) < n_words(text or "")
         documents.append(document)
@@ -173,6 +190,11 @@ def _documents(
     return Documents(tuple(documents)), kept, notes
 
 
+def _titles(task: TaskSpec, frame: pd.DataFrame) -> list[str]:
+    titles = as_text(frame[task.title]) if task.title is not None else [None] * len(frame)
+    return [title or "" for title in titles]
+
+
 def _pieces(text: str, task: TaskSpec, whole: bool) -> tuple[str, ...]:
     if whole:
         return (text[:_LONGEST],) if n_words(text[:_LONGEST]) else ()
@@ -189,19 +211,25 @@ def references_of(cell: Any) -> tuple[str, ...]:
 
 
 def _frame(
-    name: str, task: TaskSpec, rows: SourceRows, documents: Documents, kept: Sequence[int]
+    name: str,
+    task: TaskSpec,
+    rows: SourceRows,
+    documents: Documents,
+    kept: Sequence[int],
+    progress: Progress | None,
 ) -> pd.DataFrame:
     """Returns the rows of all pieces with their labels, parts, groups and ids."""
-    of_row = rows.frame.iloc[list(kept)]
-    titles = as_text(of_row[task.title]) if task.title is not None else [None] * len(kept)
     frame = piece_rows(
-        list(documents.documents), [title or "" for title in titles], str(task.text), name
+        told(documents.documents, f"Reading for {name}, documents", progress), str(task.text), name
     )
     n_pieces = [len(document.pieces) for document in documents.documents]
     number = np.repeat(np.arange(len(documents)), n_pieces)
     piece = np.concatenate([np.arange(n) for n in n_pieces])
     label, document, position = _label_columns(name)
-    frame[label] = np.concatenate([_labels(one) for one in documents.documents])
+    what = f"Labelling for {name}, documents"
+    frame[label] = np.concatenate(
+        [_labels(one) for one in told(documents.documents, what, progress)]
+    )
     frame[document] = number
     frame[position] = piece
     frame[_PART] = rows.parts[kept][number]

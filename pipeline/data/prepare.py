@@ -1,6 +1,6 @@
 """Stage 1: read sources, split, fit on train, cache. Reads no source where the cache has it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ def read_part(
     part: str,
     data_dir: Path | None = None,
     tables: Mapping[str, DataFrame] | None = None,
+    columns: Sequence[str] | None = None,
 ) -> DataFrame:
     """Reads the raw inputs of one part again, in the order of its prepared rows.
 
@@ -83,12 +84,13 @@ def read_part(
         part: `train`, `valid` or `test`.
         data_dir: Folder given by `--data` or `MTL_DATA`.
         tables: Tables passed from Python in place of files, by source.
+        columns: Those to return; by default the study's own inputs. See `part_inputs`.
 
     Raises:
         DataError: A source cannot be read any more.
     """
     sources = find_sources(spec, folder, data_dir, tables or {})
-    return part_inputs(spec, {source.name: source.read() for source in sources}, part)
+    return part_inputs(spec, {source.name: source.read() for source in sources}, part, columns)
 
 
 def find_sources(
@@ -124,7 +126,7 @@ def _build(spec: StudySpec, sources: list[Source], progress: Progress | None) ->
     frames: dict[str, DataFrame] = {}
     found: dict[str, dict[str, Any]] = {}
     for source in sources:
-        frame = source.read()
+        frame = source.read(progress=progress)
         frames[source.name] = frame
         found[source.name] = {
             "path": [file.label for file in source.files] or [source.spec.builtin or "table"],

@@ -31,6 +31,10 @@ class Part:
         texts: Name to N rows of different lengths, such as the `terms` of documents.
         sources: (N,) number of each row's source, in the study's order, the pieces of a summary
             as one of their own; None where all rows are of one.
+        marks: (N, 2) uint64 hashes that a row is known by in other studies: of its content, and of
+            its id where its source has one (else of its content again), so that a row is known
+            also in a study that names rows otherwise, or in a table with a column more. None in
+            data that was prepared before they were kept.
     """
 
     numeric: NDArray[np.float32]
@@ -40,9 +44,20 @@ class Part:
     groups: NDArray[np.int64] | None = None
     texts: Mapping[str, Ragged] = field(default_factory=dict)
     sources: NDArray[np.int32] | None = None
+    marks: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return int(self.numeric.shape[0])
+
+    def known_in(self, marks: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Returns the (N,) rows of which one mark is among those given."""
+        if self.marks is None:
+            return np.zeros(len(self), dtype=bool)
+        return np.asarray(np.isin(self.marks, marks).any(axis=1))
+
+    def all_marks(self) -> NDArray[np.uint64]:
+        """Returns the marks of all rows once, sorted; none where they were not kept."""
+        return np.unique(np.empty(0, np.uint64) if self.marks is None else self.marks)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,13 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import DataError
 
+UNREADABLE = (OSError, EOFError, zlib.error, pa.ArrowInvalid)
+"""What reading a file raises that is damaged, or not what its name says."""
+
 _DELIMITERS = (",", ";", "\t", "|")
+CSV_OPTIONS: Any = {"encoding": "utf-8-sig", "index_col": False, "low_memory": False}
+"""How pandas is told to read a CSV file, whole or in chunks."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN = {"\t": "tab"}
 _LONGEST_FIELD = 1 << 27  # bytes; the csv module's own limit of 131,072 is below a long document
@@ -40,7 +46,7 @@ def read_table(
     Raises:
         DataError: The file cannot be read as what its name says; the row is named.
     """
-    kind = _kind(path)
+    kind = kind_of_file(path)
     try:
         if kind == "parquet":
             frame = _read_parquet(path, n_rows)
@@ -49,14 +55,19 @@ def read_table(
         else:
             frame = _read_csv(path, "\t" if kind == "tsv" and not delimiter else delimiter, n_rows,
                               text)  # fmt: skip
-    except (OSError, EOFError, zlib.error, pa.ArrowInvalid) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} cannot be read: {error}.") from error
     if not frame.columns.is_unique:
-        raise _doubled(path, list(frame.columns))
+        raise doubled(path, list(frame.columns))
     return frame
 
 
-def _kind(path: Path) -> str:
+def kind_of_file(path: Path) -> str:
+    """Returns `csv`, `tsv`, `jsonl` or `parquet`, as a file's name says.
+
+    Raises:
+        DataError: The name says none of them.
+    """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
@@ -70,16 +81,18 @@ def _kind(path: Path) -> str:
     return known[suffixes[-1]]
 
 
-def _open_bytes(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> IO[bytes]:
+    """Opens a file, unpacking it where its name ends in `.gz`."""
     if path.suffix.lower() == ".gz":
         return gzip.open(path, "rb")  # type: ignore[return-value]
     return path.open("rb")
 
 
 @contextmanager
-def _open_text(path: Path) -> Iterator[TextIO]:
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Opens a file of UTF-8, unpacking it where its name ends in `.gz`."""
     with (
-        _open_bytes(path) as stream,
+        open_bytes(path) as stream,
         io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text,
     ):
         yield text
@@ -88,30 +101,42 @@ def _open_text(path: Path) -> Iterator[TextIO]:
 def _read_csv(
     path: Path, delimiter: str | None, n_rows: int | None, text: str | None
 ) -> pd.DataFrame:
-    header, delimiter = _header(path, delimiter)
-    try:
-        with warnings.catch_warnings(), _open_bytes(path) as stream:
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                stream, sep=delimiter, encoding="utf-8-sig", nrows=n_rows, index_col=False,
-                low_memory=False, dtype={text: "str"} if text in header else None,
-            )  # fmt: skip
-    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
-        _find_bad_row(path, delimiter, n_rows)
-        raise DataError(f"{path} cannot be read as CSV: {error}") from error
+    header, delimiter = read_header(path, delimiter)
+    with csv_errors(path, delimiter, n_rows), open_bytes(path) as stream:
+        frame: pd.DataFrame = pd.read_csv(
+            stream, sep=delimiter, nrows=n_rows, **CSV_OPTIONS,
+            dtype={text: "str"} if text in header else None,
+        )  # fmt: skip
     # pandas fills a short row with missing values, which then end in the last column.
     if len(frame) and frame.iloc[:, -1].isna().any():
-        _find_bad_row(path, delimiter, n_rows)
+        find_bad_row(path, delimiter, n_rows)
     return frame
 
 
-def _header(path: Path, delimiter: str | None) -> tuple[list[str], str]:
+@contextmanager
+def csv_errors(path: Path, delimiter: str, n_rows: int | None = None) -> Iterator[None]:
+    """Turns what pandas says of a CSV file into an error that names the row."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
+        find_bad_row(path, delimiter, n_rows)
+        raise DataError(f"{path} cannot be read as CSV: {error}") from error
+
+
+def read_header(path: Path, delimiter: str | None) -> tuple[list[str], str]:
+    """Returns the names of a CSV file's columns, and its delimiter, found out where not given.
+
+    Raises:
+        DataError: The file is empty, or has two columns with one name.
+    """
     csv.field_size_limit(_LONGEST_FIELD)
     try:
-        with _open_text(path) as text:
+        with open_text(path) as text:
             line = text.readline()
     except UnicodeDecodeError:
-        _find_bad_row(path, delimiter or ",", n_rows=None)
+        find_bad_row(path, delimiter or ",", n_rows=None)
         raise
     if not line.strip():
         raise DataError(f"{path} is empty. It must begin with a row of column names.")
@@ -125,21 +150,22 @@ def _header(path: Path, delimiter: str | None) -> tuple[list[str], str]:
             f"{_SHOWN.get(delimiter, delimiter)!r}. Give `delimiter: {json.dumps(best)}`."
         )
     if len(set(header)) < len(header):
-        raise _doubled(path, header)
+        raise doubled(path, header)
     return header, delimiter
 
 
-def _doubled(path: Path, names: list[str]) -> DataError:
+def doubled(path: Path, names: list[str]) -> DataError:
+    """Returns the error of a file that has two columns with one name."""
     doubled = [str(name) for name, count in Counter(names).items() if count > 1]
     return DataError(
         f"{path} has two columns with one name: {', '.join(doubled)}. Rename or remove one."
     )
 
 
-def _find_bad_row(path: Path, delimiter: str, n_rows: int | None) -> None:
+def find_bad_row(path: Path, delimiter: str, n_rows: int | None) -> None:
     """Raises on the first row that is no UTF-8 or has too few or too many fields."""
     _check_encoding(path)
-    with _open_text(path) as text:
+    with open_text(path) as text:
         rows = csv.reader(text, delimiter=delimiter)
         width = len(next(rows))
         for number, row in enumerate(rows, start=1):
@@ -154,7 +180,7 @@ def _find_bad_row(path: Path, delimiter: str, n_rows: int | None) -> None:
 
 
 def _check_encoding(path: Path) -> None:
-    with _open_bytes(path) as stream:
+    with open_bytes(path) as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode("utf-8")
@@ -166,18 +192,23 @@ def _check_encoding(path: Path) -> None:
 
 
 def _read_json_lines(path: Path, n_rows: int | None) -> pd.DataFrame:
-    records: list[dict[str, object]] = []
+    return pd.DataFrame.from_records(list(itertools.islice(json_records(path), n_rows)))
+
+
+def json_records(path: Path) -> Iterator[dict[str, object]]:
+    """Yields the objects of a file of JSON Lines.
+
+    Raises:
+        DataError: A line is no JSON object; it names the line.
+    """
     try:
-        with _open_text(path) as text:
+        with open_text(path) as text:
             for number, line in enumerate(text, start=1):
-                if n_rows is not None and len(records) == n_rows:
-                    break
                 if line.strip():
-                    records.append(_record(path, number, line))
+                    yield _record(path, number, line)
     except UnicodeDecodeError:
         _check_encoding(path)
         raise
-    return pd.DataFrame.from_records(records)
 
 
 def _record(path: Path, number: int, line: str) -> dict[str, object]:
@@ -219,8 +250,17 @@ def _read_parquet(path: Path, n_rows: int | None) -> pd.DataFrame:
         else:
             head = itertools.islice(file.iter_batches(batch_size=max(n_rows, 1)), 1)
             table = pa.Table.from_batches(list(head), schema=file.schema_arrow)
+    return frame_of(path, table)
+
+
+def frame_of(path: Path, table: pa.Table) -> pd.DataFrame:
+    """Returns rows of a Parquet file as pandas has them, a named index as columns.
+
+    Raises:
+        DataError: Two columns have one name.
+    """
     if len(set(table.column_names)) < len(table.column_names):
-        raise _doubled(path, table.column_names)
+        raise doubled(path, table.column_names)
     frame: pd.DataFrame = table.to_pandas()
     named = [name for name in frame.index.names if name is not None]
     return frame.reset_index(level=named) if named else frame

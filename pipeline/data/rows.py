@@ -8,9 +8,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data.hashing import Hashes, digest, row_hashes, value_hashes
+from pipeline.data.hashing import (
+    Hashes,
+    digest,
+    id_hashes,
+    mix,
+    row_hashes,
+    text_hash,
+    value_hashes,
+)
 from pipeline.data.references import strata_columns
-from pipeline.data.splitting import split_rows
+from pipeline.data.splitting import group_hashes, split_rows, without_group
 from pipeline.data.values import as_text
 from pipeline.errors import DataError
 from pipeline.study.spec import StudySpec
@@ -25,18 +33,20 @@ class SourceRows:
         parts: (rows,) part of each row.
         ids: (rows,) id of each row.
         groups: (rows,) hash of its group, or None.
+        marks: (rows, 2) what a row is known by in other studies: see `Part.marks`.
     """
 
     frame: pd.DataFrame
     parts: NDArray[np.str_]
     ids: NDArray[np.bytes_]
     groups: Hashes | None
+    marks: Hashes
 
     def keep(self, kept: NDArray[np.bool_]) -> "SourceRows":
         """Returns the rows that are marked."""
         groups = None if self.groups is None else self.groups[kept]
         frame = self.frame[kept].reset_index(drop=True)
-        return SourceRows(frame, self.parts[kept], self.ids[kept], groups)
+        return SourceRows(frame, self.parts[kept], self.ids[kept], groups, self.marks[kept])
 
 
 def split_source(spec: StudySpec, name: str, frame: pd.DataFrame) -> SourceRows:
@@ -48,13 +58,40 @@ def split_source(spec: StudySpec, name: str, frame: pd.DataFrame) -> SourceRows:
     where = f"Source `{name}`"
     split = spec.split_of(name)
     id_column = spec.sources[name].id
+    if split.group is not None and split.ungrouped == "drop":
+        frame = frame[~without_group(frame[split.group])].reset_index(drop=True)
     keys = _content(spec, frame) if id_column is None else value_hashes(frame[id_column])
     ids = _hash_ids(keys) if id_column is None else _own_ids(frame[id_column], where)
     strata_names = strata_columns(spec, name)
     strata = row_hashes(frame[strata_names]) if strata_names else None
     parts = split_rows(frame, split, spec.seed, keys, strata, where)
-    groups = None if split.group is None else value_hashes(frame[split.group])
-    return SourceRows(frame, parts, ids, groups)
+    groups = None if split.group is None else group_hashes(frame, split, keys, where)
+    return SourceRows(frame, parts, ids, groups, _marks(spec, name, frame, ids))
+
+
+def _marks(spec: StudySpec, name: str, frame: pd.DataFrame, ids: NDArray[np.bytes_]) -> Hashes:
+    """Hashes the content of each row, whatever part a column puts it in, and its own id."""
+    part = spec.split_of(name).column
+    content = _content(spec, frame.drop(columns=[] if part is None else [part]))
+    if spec.sources[name].id is None:
+        return np.column_stack([content, content])
+    salt = np.uint64(text_hash(name) if len(spec.sources) > 1 else 0)  # ids of two may be equal
+    return np.column_stack([content, mix(id_hashes(ids) ^ salt)])
+
+
+def ungrouped_notes(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Returns a sentence for each source with rows that have no group."""
+    done = {"own": "are a group of their own each", "drop": "are left out"}
+    notes = []
+    for name, frame in frames.items():
+        split = spec.split_of(name)
+        n_rows = 0 if split.group is None else int(without_group(frame[split.group]).sum())
+        if n_rows and split.ungrouped in done:
+            notes.append(
+                f"Source `{name}`: {n_rows:,} rows without a value in the group column "
+                f"`{split.group}` {done[split.ungrouped]}."
+            )
+    return notes
 
 
 def _content(spec: StudySpec, frame: pd.DataFrame) -> Hashes:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline.data.locating import LocatedFile, locate
 from pipeline.data.readers import read_table
+from pipeline.data.text_encoding import Progress
 from pipeline.errors import DataError
 from pipeline.study.catalogue import load
 from pipeline.study.spec import SourceSpec
@@ -28,8 +29,12 @@ class Source:
     files: tuple[LocatedFile, ...] = ()
     table: pd.DataFrame | None = None
 
-    def read(self, n_rows: int | None = None) -> pd.DataFrame:
-        """Reads the rows, or the first `n_rows` of them.
+    def read(self, n_rows: int | None = None, progress: Progress | None = None) -> pd.DataFrame:
+        """Reads the rows.
+
+        Args:
+            n_rows: Rows of the head that are wanted; all by default.
+            progress: Told how far a bundled table is.
 
         Raises:
             DataError: The source cannot be read, or has no rows.
@@ -39,7 +44,7 @@ class Source:
         elif self.files:
             frame = _read_files(self.name, self.spec, self.files, n_rows)
         else:
-            return pd.DataFrame(load("builtin", str(self.spec.builtin))(n_rows))
+            return pd.DataFrame(load("builtin", str(self.spec.builtin))(n_rows, progress))
         if frame.empty:
             where = ", ".join(file.label for file in self.files) or "the table"
             raise DataError(f"Source `{self.name}` has no rows ({where}).")

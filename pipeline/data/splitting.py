@@ -56,7 +56,7 @@ def split_rows(
     else:
         parts = _ready_made(frame, spec, seed, keys, strata, where)
         if spec.group is not None:
-            _check_groups(frame[spec.group], parts, where)
+            _check_groups(frame[spec.group], group_hashes(frame, spec, keys, where), parts, where)
     for part in PARTS:
         if not (parts == part).any():
             raise DataError(_empty_part(part, spec, len(frame), where))
@@ -89,20 +89,38 @@ def _positions(
     if spec.time is not None:
         return _earlier_share(read_times(frame[spec.time], where))
     if spec.group is not None:
-        return uniform(_groups(frame[spec.group], where), seed, "split")
+        return uniform(group_hashes(frame, spec, keys, where), seed, "split")
     if strata is not None:
         return _within_strata(keys, strata, seed)
     return uniform(keys, seed, "split")
 
 
-def _groups(values: "pd.Series[Any]", where: str) -> Hashes:
-    n_missing = int(pd.isna(as_text(values)).sum())
-    if n_missing:
+def group_hashes(frame: pd.DataFrame, spec: SplitSpec, keys: Hashes, where: str) -> Hashes:
+    """Returns the (N,) hash of each row's group; see `SplitSpec.ungrouped`.
+
+    Args:
+        frame: Rows of a source.
+        spec: Which column, and what a row without a value in it is.
+        keys: (N,) hash of each row's id or content: the group of a row that is its own.
+        where: The source, for messages.
+
+    Raises:
+        DataError: A row has no group and the split does not say what that means.
+    """
+    values = frame[str(spec.group)]
+    missing = without_group(values)
+    if missing.any() and spec.ungrouped == "refuse":
         raise DataError(
             f"{where}: the group column `{values.name}` must have a value in every row. "
-            f"Found {n_missing} empty. Fill them, each with a value of its own, or drop the rows."
+            f"Found {int(missing.sum())} empty. Say `ungrouped: own` beside `group` to make each "
+            "such row a group of its own, or `ungrouped: drop` to leave them out."
         )
-    return value_hashes(values)
+    return np.where(missing, keys, value_hashes(values))
+
+
+def without_group(values: "pd.Series[Any]") -> NDArray[np.bool_]:
+    """Tells which rows have no value in a column of groups."""
+    return np.asarray(pd.isna(as_text(values)))
 
 
 def _within_strata(keys: Hashes, strata: Hashes, seed: int) -> NDArray[np.float64]:
@@ -176,8 +194,9 @@ def _ready_made(
     return parts
 
 
-def _check_groups(groups: "pd.Series[Any]", parts: NDArray[np.str_], where: str) -> None:
-    hashes = _groups(groups, where)
+def _check_groups(
+    groups: "pd.Series[Any]", hashes: Hashes, parts: NDArray[np.str_], where: str
+) -> None:
     n_parts = pd.Series(parts).groupby(hashes).transform("nunique").to_numpy()
     if (n_parts > 1).any():
         first = int(np.argmax(n_parts > 1))

@@ -18,6 +18,8 @@ from pipeline.tasks.base import TaskInfo, labelled
 from pipeline.tasks.labels import sort_labels
 from pipeline.tasks.registry import kind_of
 
+_MOST_SHOWN = 5  # rare labels named in a sentence
+
 
 @dataclass(frozen=True)
 class TaskRows:
@@ -81,17 +83,41 @@ def _per_value(
     return [TaskRows(task, name, source, values == value) for task, value in named.items()]
 
 
+def rare_labels(labels: pd.DataFrame, train: NDArray[np.bool_], least: int) -> dict[str, int]:
+    """Returns the labels that fewer than `least` train rows have, each with all its rows.
+
+    Args:
+        labels: The one column of labels.
+        train: (N,) whether a row is of train.
+        least: Fewest train rows.
+    """
+    texts = pd.Series(as_text(labels.iloc[:, 0]))
+    in_train, everywhere = texts[train].value_counts(), texts.value_counts()
+    return {str(label): int(n) for label, n in everywhere.items()
+            if in_train.get(label, 0) < least}  # fmt: skip
+
+
+def _rare_note(task: str, least: int, rare: Mapping[str, int]) -> str:
+    shown = ", ".join(f"`{label}` ({n})" for label, n in list(rare.items())[:_MOST_SHOWN])
+    more = f" and {len(rare) - _MOST_SHOWN} more" if len(rare) > _MOST_SHOWN else ""
+    return (
+        f"Task `{task}`: {sum(rare.values()):,} rows have no label, since fewer than {least} "
+        f"train rows have theirs: {shown}{more}."
+    )
+
+
 def fit_tasks(
     spec: StudySpec,
     tasks: Sequence[TaskRows],
     frames: Mapping[str, pd.DataFrame],
     parts: Mapping[str, NDArray[np.str_]],
-) -> tuple[tuple[TaskInfo, ...], dict[str, NDArray[np.float32]]]:
+) -> tuple[tuple[TaskInfo, ...], dict[str, NDArray[np.float32]], list[str]]:
     """Fits each task's labels on its train rows and encodes all of them.
 
     Returns:
-        The tasks; and task name to targets of all sources' rows, one source after the other:
-        (N,) or (N, L), NaN where the task has no label.
+        The tasks; task name to targets of all sources' rows, one source after the other, (N,) or
+        (N, L), NaN where the task has no label; and a sentence for each task that leaves rare
+        labels out.
 
     Raises:
         DataError: Labels break a rule of their kind, or a part has none.
@@ -99,10 +125,17 @@ def fit_tasks(
     whole = np.concatenate([parts[source] for source in frames])
     infos = []
     targets = {}
+    notes: list[str] = []
     for task in tasks:
         declared = spec.tasks[task.declared]
         labels = frames[task.source].loc[task.rows, target_columns(spec, task.declared)]
         train = parts[task.source][task.rows] == "train"
+        if declared.min_rows is not None:
+            rare = rare_labels(labels, train, declared.min_rows)
+            if rare:
+                notes.append(_rare_note(task.name, declared.min_rows, rare))
+                has_rare = np.isin(as_text(labels.iloc[:, 0]).astype(str), list(rare))
+                labels = labels.mask(has_rare[:, None])
         info: TaskInfo = load("kind", declared.kind).fit(
             task.name, task.declared, declared, labels[train]
         )
@@ -111,7 +144,7 @@ def fit_tasks(
         target[_placed(task, frames)] = own
         infos.append(replace(info, n_labelled=_count(task.name, target, whole)))
         targets[task.name] = target
-    return tuple(infos), targets
+    return tuple(infos), targets, notes
 
 
 def _placed(task: TaskRows, frames: Mapping[str, pd.DataFrame]) -> NDArray[np.bool_]:

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.text_encoding import Progress, TextInputs
-from pipeline.text.ragged import Ragged
+from pipeline.data.text_encoding import Progress, TextInputs, named_progress
+from pipeline.text.ragged import TERMS, Ragged
 from pipeline.text.reduction import as_matrix, fit_reduction
 from pipeline.text.terms import batches
 from pipeline.text.tfidf import Tfidf, fit_tfidf
 
 if TYPE_CHECKING:
     from pipeline.study.encoder_spec import EncoderSpec
-
-TERMS = "terms"  # name of the sparse rows
 
 
 @dataclass(frozen=True)
@@ -107,11 +105,13 @@ class TermVectors:
         cls, texts: Sequence[str], spec: EncoderSpec, progress: Progress | None = None
     ) -> TermVectors:
         """Fits vocabularies and directions on the documents of train."""
-        tfidf = fit_tfidf(texts, progress=_named(progress, "Counting terms, documents"))
-        rows = tfidf.transform(texts, progress=_named(progress, "Weighing terms, documents"))
+        tfidf = fit_tfidf(texts, progress=named_progress(progress, "Counting terms, documents"))
+        rows = tfidf.transform(
+            texts, progress=named_progress(progress, "Weighing terms, documents")
+        )
         matrix = as_matrix(rows, tfidf.n_terms)
         directions = fit_reduction(
-            matrix, spec.width, progress=_named(progress, "Reducing terms, products")
+            matrix, spec.width, progress=named_progress(progress, "Reducing terms, products")
         )
         one = np.ones((), np.float32)
         plain = cls(tfidf, directions, np.zeros(directions.shape[1], np.float32), one)
@@ -119,9 +119,3 @@ class TermVectors:
         mean = projected.mean(axis=0)
         spread = float(np.mean((projected - mean) ** 2))
         return cls(tfidf, directions, mean, one / np.float32(np.sqrt(spread) or 1))
-
-
-def _named(progress: Progress | None, what: str) -> Any:
-    if progress is None:
-        return None
-    return lambda done, total: progress(what, done, total)

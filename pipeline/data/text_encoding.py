@@ -1,9 +1,9 @@
 """How texts become inputs. Shipped inside served models: numpy, scipy and pandas only."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,16 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
 
 SEPARATOR = "\n\n"  # between the columns of a document, as between paragraphs
+
+_Item = TypeVar("_Item")
+
+
+def told(items: Sequence[_Item], what: str, progress: Progress | None) -> Iterator[_Item]:
+    """Yields items, telling before each how many are done."""
+    for done, item in enumerate(items):
+        if progress is not None:
+            progress(what, done, len(items))
+        yield item
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,25 @@ class TextEncoder:
             rest = {key: value for key, value in settings.items() if key != "name"}
             parts.append(cast(TextPart, load("encoder", name).from_json(rest, own, folder)))
         return cls(tuple(values["columns"]), tuple(parts), values["digest"])
+
+
+def named_progress(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
+    """Returns a progress that says what is being done; None where nobody is told."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(what, done, total)
+
+
+def cut_note(
+    n_cut: int, n_texts: int, most: int, unit: str, encoder: str, key: str
+) -> tuple[str, ...]:
+    """Returns a sentence about documents of which the end is not read; none where all are."""
+    if not n_cut:
+        return ()
+    return (
+        f"{n_cut:,} of {n_texts:,} documents are longer than {most:,} {unit}, and the encoder "
+        f"`{encoder}` does not read the rest. `{key}` sets how far it reads.",
+    )
 
 
 def documents(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:

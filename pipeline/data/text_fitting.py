@@ -1,8 +1,9 @@
 """Fitting text encoders on the documents of train, and looking at all documents."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,12 @@ def _digest(texts: Sequence[str], spec: EncoderSpec, parts: Sequence[TextPart]) 
     """
     named = [[part.name, dict(part.vocabulary), part.width] for part in parts]
     whole = (text.encode("utf-8", "surrogatepass") for text in texts)
-    return digest([json_bytes([encoder_settings(spec), named]), *whole])
+    return digest(chain([json_bytes([encoder_settings(spec), named])], whole))
 
 
 def encoder_settings(spec: EncoderSpec) -> dict[str, Any]:
     """Returns what shapes the inputs: of a pretrained model its content, not where it lies."""
-    settings = {**asdict(spec), "kind": spec.kinds}
+    settings = {**spec.fitted(), "kind": spec.kinds}
     if spec.path is not None and Path(spec.path).is_dir():
         settings["path"] = _folder_digest(Path(spec.path))
     return settings

@@ -10,16 +10,20 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from pipeline.data.prepared import Prepared
+from pipeline.training.devices import CPU, give_back
+from pipeline.training.halving import Halving
 from pipeline.training.loop import Answer, Epochs, train_epochs
 from pipeline.training.members import EpochResult, Member, Trained
+from pipeline.training.placement import Placed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,10 +104,26 @@ class Backend(ABC):
 
 
 class ArraySet:
-    """Arrays that one thread trains in turn, epoch by epoch; what every worker is made of."""
+    """Arrays that one thread trains in turn, epoch by epoch; what every worker is made of.
 
-    def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
+    Args:
+        prepared: The data.
+        device: Where they train.
+        say: Told where an array needs more memory than there is.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        device: torch.device = CPU,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        placed = Placed(prepared, device)  # once for all arrays
+
+        def start(members: Sequence[Member], first_epoch: int) -> Epochs:
+            return train_epochs(members, prepared, first_epoch, placed)
+
+        self._halving = Halving(start, say, lambda: give_back(device))
         self._running: dict[int, Epochs] = {}
         self._ready: deque[tuple[int, Answer | None]] = deque()
         self._paused: float | None = None  # when the latest step ended
@@ -111,7 +131,7 @@ class ArraySet:
 
     def add(self, array: int, members: Sequence[Member]) -> None:
         """Takes an array on."""
-        self._running[array] = train_epochs(members, self._prepared)
+        self._running[array] = self._halving.train_epochs(members)
         self._ready.append((array, None))
 
     def answer(self, array: int, answer: Answer) -> None:
@@ -158,10 +178,22 @@ def one_thread() -> Iterator[None]:
 
 
 class InProcess(Backend):
-    """Trains in the calling thread."""
+    """Trains in the calling thread, on the CPU or a GPU.
 
-    def __init__(self, prepared: Prepared) -> None:
-        self._arrays = ArraySet(prepared)
+    Args:
+        prepared: The data.
+        device: Where arrays train.
+        say: See `ArraySet`.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        device: torch.device = CPU,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._make = partial(ArraySet, prepared, device, say)
+        self._arrays = self._make()
 
     def submit(self, arrays: Mapping[int, Sequence[Member]]) -> None:
         """Takes the arrays on; they train while `receive` is called."""
@@ -186,4 +218,4 @@ class InProcess(Backend):
 
     def close(self) -> None:
         """Abandons what still runs."""
-        self._arrays = ArraySet(self._arrays._prepared)
+        self._arrays = self._make()

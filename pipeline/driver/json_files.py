@@ -17,12 +17,19 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Writes a JSON file whole or not at all."""
+def write_json(path: Path, values: Any, compact: bool = False) -> None:
+    """Writes a JSON file whole or not at all.
+
+    Args:
+        path: The file.
+        values: Its content.
+        compact: On one line, which takes a tenth of the time; else for people to read.
+    """
+    text = json.dumps(values) if compact else json.dumps(values, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=1)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

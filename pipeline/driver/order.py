@@ -87,5 +87,10 @@ class Order(ABC):
         """
         with self._means.phases.of("tell"):
             self._means.row.tell(trials)
-        for observer in () if known else self._means.observers:
+        if not known:
+            self._show(trials)
+
+    def _show(self, trials: Sequence[TrialRecord]) -> None:
+        """Tells the observers how trials ended."""
+        for observer in self._means.observers:
             observer.trials_done(trials)

@@ -23,7 +23,7 @@ from pipeline.driver.launch import Phases, SearchOptions, SearchResult, make_bac
 from pipeline.driver.observers import Observer
 from pipeline.driver.order import Means, Order
 from pipeline.driver.records import StudyFolder, TrialRecord
-from pipeline.driver.resume import check_resume, launch_settings
+from pipeline.driver.resume import check_resume, launch_settings, note_device
 from pipeline.driver.rows import tuned_row
 from pipeline.driver.runs import open_parent
 from pipeline.driver.searched import SearchedRow
@@ -87,9 +87,12 @@ class Search:
             self._row.journal.asked()
         with self.phases.of("calibrate"):
             self._population = array_size(
-                self.study, self.prepared, self.folder, self.options.n_workers
-            )
-        backend = make_backend(self.prepared, self.options.n_workers)
+                self.study, self.prepared, self.folder, self.options.n_workers,
+                device=self.options.device, say=self.options.say,
+            )  # fmt: skip
+        backend = make_backend(
+            self.prepared, self.options.n_workers, self.options.device, self.options.say
+        )
         try:
             with Interrupts() as interrupts:
                 return self._run(backend, interrupts)
@@ -100,7 +103,9 @@ class Search:
 
     def _run(self, backend: Backend, interrupts: Interrupts) -> SearchResult:
         with self.phases.of("track"):
-            run_id = open_parent(self.study, self.prepared, self.folder, self.tracker)
+            run_id = open_parent(
+                self.study, self.prepared, self.folder, self.tracker, self.options.device
+            )
             if self.folder.cohorts():
                 self._row.runs.mend(self.tracker.runs_of_study(run_id))
         try:
@@ -127,10 +132,11 @@ class Search:
         settings = launch_settings(self.study, self.prepared)
         record = self.folder.record()
         if not record.get("cohorts"):  # nothing was asked yet: nothing to be at odds with
-            kept = {key: value for key, value in record.items() if key != "population"}
+            kept = {key: value for key, value in record.items() if not key.startswith("population")}
             self.folder.save_record({**kept, "settings": settings})
             self.folder.set_journal_aside()
         check_resume(self.study.spec.name, self.folder.record()["settings"], settings)
+        note_device(self.folder, self.options.device, self.options.say)
 
     def _order(self, backend: Backend, interrupts: Interrupts) -> Order:
         spec = self.study.spec.search

@@ -122,22 +122,35 @@ class SearchedRow:
             for number, found in params.items()
         ]
 
-    def told(self) -> Curves:
-        """Returns the curves of the trials of earlier cohorts."""
-        return {trial.number: trial.curve for trial in self.folder.trials()}
+    def told(self, last: Sequence[TrialRecord] = ()) -> Curves:
+        """Returns the curves of the trials of earlier cohorts.
 
-    def told_tasks(self) -> TaskCurves:
-        """Returns each task's curve of the trials of earlier cohorts."""
-        return {trial.number: task_curves(trial, self._prepared) for trial in self.folder.trials()}
+        Args:
+            last: Of the latest cohort, where it is not kept yet.
+        """
+        return {trial.number: trial.curve for trial in (*self.folder.trials(), *last)}
+
+    def told_tasks(self, last: Sequence[TrialRecord] = ()) -> TaskCurves:
+        """Returns each task's curve of the trials of earlier cohorts; see `told`."""
+        return {
+            trial.number: task_curves(trial, self._prepared)
+            for trial in (*self.folder.trials(), *last)
+        }
 
     def start_runs(self, asked: AskedCohort) -> None:
         """Opens the runs of a cohort."""
         self.runs.start(asked.members, asked.params)
 
-    def keep(self, asked: AskedCohort, trained: Sequence[Trained]) -> list[TrialRecord]:
+    def records(self, asked: AskedCohort, trained: Sequence[Trained]) -> list[TrialRecord]:
+        """Returns how a cohort ended."""
+        return self.runs.records(asked.members, trained, asked.params)
+
+    def keep(
+        self, asked: AskedCohort, trained: Sequence[Trained], records: list[TrialRecord]
+    ) -> None:
         """Keeps how a cohort ended: models, then the outcome; its runs end."""
-        return self._keep(
-            asked.members, trained, asked.params,
+        self._keep(
+            asked.members, trained, records,
             lambda records: self.folder.save_outcome(asked.cohort, records),
         )  # fmt: skip
 
@@ -145,21 +158,21 @@ class SearchedRow:
         self, members: Sequence[Member], trained: Sequence[Trained], params: Mapping[int, Params]
     ) -> list[TrialRecord]:
         """Keeps how trials ended that end one by one."""
-        return self._keep(members, trained, params, self.folder.append_outcomes)
+        records = self.runs.records(members, trained, params)
+        self._keep(members, trained, records, self.folder.append_outcomes)
+        return records
 
     def _keep(
         self,
         members: Sequence[Member],
         trained: Sequence[Trained],
-        params: Mapping[int, Params],
+        records: list[TrialRecord],
         save: Callable[[list[TrialRecord]], None],
-    ) -> list[TrialRecord]:
-        records = self.runs.records(members, trained, params)
+    ) -> None:
         self.models.keep(members, trained, records)
         save(records)
         self.models.drop()
         self.runs.end(records)
-        return records
 
     def tell(self, trials: Sequence[TrialRecord]) -> None:
         """Tells the row's Optuna study how trials ended."""

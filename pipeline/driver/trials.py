@@ -72,8 +72,9 @@ def make_member(
 def make_predictor(member: Member, trained: Trained, prepared: Prepared) -> Predictor:
     """Returns a trained member as an application sees it."""
     return Predictor(
-        prepared.encoder, architecture_of(member, prepared), trained.tasks, trained.parameters
-    )
+        prepared.encoder, architecture_of(member, prepared), trained.tasks, trained.parameters,
+        {part: prepared.parts[part].all_marks() for part in ("train", "valid")},
+    )  # fmt: skip
 
 
 def start_of(
@@ -225,6 +226,7 @@ def make_record(
         history=tuple(history),
         first_epoch=trained.first_epoch,
         cosines=trained.cosines,
+        device=trained.device,
     )
 
 
@@ -268,6 +270,7 @@ def end_of(record: TrialRecord) -> TrialEnd:
             "epochs": str(record.epochs),
             "best_epoch": str(record.best_epoch),
             "n_parameters": str(record.n_parameters),
+            **({"device": record.device} if record.device else {}),
         },
         traceback=record.reason if state == "failed" else None,
         timestamp_ms=record.ended_ms,

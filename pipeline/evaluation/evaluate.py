@@ -91,7 +91,8 @@ def evaluate_members(
         target = targets[task][rows]
         # Unlike indexing, `compress` keeps each member's rows together in memory, so that a
         # member's sums are the same to the last bit whatever the number of members.
-        decoded, finite = _decode(kind, np.compress(rows, outputs[task], axis=1))
+        chosen = outputs[task] if rows.all() else np.compress(rows, outputs[task], axis=1)
+        decoded, finite = _decode(kind, chosen)
         wanted = [kind.primary] if primary_only else list(kind.measured.values())
         values[task] = {
             metric.name: np.where(finite, metric(target, decoded), np.nan) for metric in wanted

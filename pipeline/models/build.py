@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from pipeline.models.generator import Generator, GeneratorShape
 from pipeline.models.heads import LinearHeads, make_heads
 from pipeline.models.layers import Embedding, MemberLayer, dropout
+from pipeline.models.linear_path import LinearPath
 from pipeline.models.sharing import SHARED
 from pipeline.models.stock import as_sharing
+from pipeline.models.texts import NO_TEXTS, Texts
 from pipeline.models.trunk import Rates
-from pipeline.study.catalogue import load
+from pipeline.study.catalogue import load, load_network
+from pipeline.text.ragged import TERMS
 
 Words = Mapping[str, tuple[Tensor, Tensor | None]]
 """Task to the (B, S) words that it reads, and the (B, T) that it is to write."""
@@ -39,6 +42,8 @@ class Architecture:
         heads: Task to outputs of its head, in the order of the tasks; of a task that writes, what
             the trunk says to its decoder.
         generators: Task to the shape of its decoder, for tasks that write.
+        readers: Encoder of texts to the shape of its network, where its vectors are learned.
+        linear: Columns of the term weights that heads read directly; 0 where they do not.
         options: Keys of the section `model` that only this sharing reads, such as `experts`.
     """
 
@@ -53,11 +58,23 @@ class Architecture:
     heads: Mapping[str, int]
     options: Mapping[str, Any] = field(default_factory=dict)
     generators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    readers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    linear: int = 0
 
     @property
     def n_features(self) -> int:
         """Width of the encoded inputs that a task reads."""
-        return self.n_numeric + len(self.n_codes) * self.embedding
+        return self.n_numeric + len(self.n_codes) * self.embedding + self.n_read
+
+    @property
+    def n_read(self) -> int:
+        """Width of what learned encoders say of texts."""
+        return sum(int(shape["width"]) for shape in self.readers.values())
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Names of the rows of texts that the network reads: see `Part.texts`."""
+        return (*self.readers, *((TERMS,) if self.linear else ()))
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values; the order of `heads` is kept."""
@@ -87,9 +104,25 @@ class MultiTaskModel(nn.Module):
             if architecture.n_codes
             else None
         )
+        self.readers = nn.ModuleDict(
+            {
+                name: nn.ModuleList(
+                    load_network(name)(n_members, shape, dtype) for _ in range(n_tables)
+                )
+                for name, shape in architecture.readers.items()
+            }
+        )
+        self._n_tables = n_tables
         self.sharing = sharing(architecture, n_members, architecture.n_features, dtype)
         self.heads = make_heads(
             architecture, n_members, self.sharing.width, self.sharing.one_read, dtype
+        )
+        self.linear = (
+            LinearPath(
+                n_members, architecture.linear, architecture.heads, architecture.generators, dtype
+            )
+            if architecture.linear
+            else None
         )
         self.generators = nn.ModuleList(
             Generator(n_members, GeneratorShape.from_json(shape), dtype)
@@ -111,30 +144,56 @@ class MultiTaskModel(nn.Module):
             return self.sharing.owners(rest)
         if part == "embedding":
             return self.sharing.input_owners()
+        if part == "readers":
+            own = self.sharing.input_owners().dim() > 0  # each task's own, as its tables are
+            return torch.tensor(int(rest.split(".")[1]) if own else SHARED)
         if part == "generators":
             task = list(self.architecture.generators)[int(rest.partition(".")[0])]
             return torch.tensor(list(self.architecture.heads).index(task))
+        if part == "linear" and self.linear is not None:
+            return torch.tensor(self.linear.owners)
         if part != "heads":
             return torch.tensor(SHARED)
         if isinstance(self.heads, LinearHeads):
             return torch.tensor(self.heads.owners)
         return torch.tensor(int(rest.partition(".")[0]))
 
-    def encode(self, numeric: Tensor, codes: Tensor) -> Tensor:
+    def encode(
+        self,
+        numeric: Tensor,
+        codes: Tensor,
+        texts: Texts = NO_TEXTS,
+        rates: Rates | None = None,
+    ) -> Tensor:
         """Encodes inputs.
 
         Args:
             numeric: (B, D), or (K, B, D) where augmentation made members differ.
             codes: (B, C), or (K, B, C) likewise.
+            texts: Of the B rows.
+            rates: Dropout of a training step, for networks that read texts.
 
         Returns:
-            (K, B, F) features; where each task has tables of its own, F has the vectors of all.
+            (K, B, F) features; where each task has tables and readers of its own, F has the
+            vectors of all. What a linear path says stands last.
         """
         if numeric.dim() == 2:
             numeric = numeric.expand(self.n_members, *numeric.shape)
-        if self.embedding is None:
-            return numeric
-        return torch.cat([numeric, self.embedding(codes)], dim=2)
+        parts = [numeric] if self.embedding is None else [numeric, self.embedding(codes)]
+        parts += [
+            each[table](texts.tokens[name], rates, f"{name}.{table}")
+            for table in range(self._n_tables)
+            for name, each in self._readers()
+        ]
+        if self.linear is not None:
+            assert texts.terms is not None, "a linear path reads term weights"
+            parts.append(self.linear(texts.terms))
+        return torch.cat(parts, dim=2) if len(parts) > 1 else numeric
+
+    def _readers(self) -> Iterator[tuple[str, nn.ModuleList]]:
+        for name, each in self.readers.items():
+            assert isinstance(each, nn.ModuleList)
+            yield name, each
 
     def decide(
         self, features: Tensor, rates: Rates | None = None, words: Words | None = None
@@ -147,11 +206,17 @@ class MultiTaskModel(nn.Module):
             words: What tasks that write read and are to write. Their outputs are then the losses
                 of those words (see `Generator.losses`); else what the trunk says to the decoder.
         """
+        said = None
+        if self.linear is not None:
+            width = self.linear.width
+            features, said = features[..., :-width], features[..., -width:]
         if rates is not None:
             features = dropout(features, rates.inputs, rates.noise, "inputs")
         if self.sharing.own_inputs:
             features = self._by_task(features)
         outputs: Tensor = self.heads(self.sharing(features, rates), rates)
+        if said is not None and self.linear is not None:
+            outputs = self.linear.add(outputs, said)
         return outputs if not words else self._scored(outputs, words, rates)
 
     def _generators(self) -> Iterator[tuple[str, Generator]]:
@@ -171,16 +236,18 @@ class MultiTaskModel(nn.Module):
         return torch.cat(list(parts.values()), dim=1)
 
     def _by_task(self, features: Tensor) -> Tensor:
-        """Gives each task the numbers and the vectors of its own tables: (K, T, B, F)."""
-        if self.embedding is None:
+        """Gives each task the numbers and what its own tables and readers say: (K, T, B, F)."""
+        shape, n_tasks = self.architecture, len(self.architecture.heads)
+        if features.shape[2] == shape.n_numeric:
             return features.unsqueeze(1)
-        n_tables, n_coded = self.embedding.n_tables, len(self.architecture.n_codes)
-        numeric = features[..., : self.architecture.n_numeric].unsqueeze(1)
-        coded = features[..., self.architecture.n_numeric :]
-        # The width is given: it cannot be found out from a batch without rows.
-        coded = coded.reshape(*coded.shape[:2], n_coded, n_tables, self.architecture.embedding)
-        own = coded.movedim(3, 1).flatten(3)  # (K, T, B, C * d)
-        return torch.cat([numeric.expand(-1, n_tables, -1, -1), own], dim=3)
+        # Widths are given: they cannot be found out from a batch without rows.
+        n_coded = len(shape.n_codes)
+        widths = [shape.n_numeric, n_coded * n_tasks * shape.embedding, n_tasks * shape.n_read]
+        numeric, coded, read = torch.split(features, widths, dim=2)
+        size = features.shape[:2]
+        own = coded.reshape(*size, n_coded, n_tasks, shape.embedding).movedim(3, 1).flatten(3)
+        said = read.reshape(*size, n_tasks, shape.n_read).movedim(2, 1)
+        return torch.cat([numeric.unsqueeze(1).expand(-1, n_tasks, -1, -1), own, said], dim=3)
 
     def forward(
         self,
@@ -188,9 +255,10 @@ class MultiTaskModel(nn.Module):
         codes: Tensor,
         rates: Rates | None = None,
         words: Words | None = None,
+        texts: Texts = NO_TEXTS,
     ) -> dict[str, Tensor]:
-        """Maps (B, D) numbers and (B, C) codes to each task's (K, B, outputs)."""
-        outputs = self.decide(self.encode(numeric, codes), rates)
+        """Maps (B, D) numbers, (B, C) codes and texts to each task's (K, B, outputs)."""
+        outputs = self.decide(self.encode(numeric, codes, texts, rates), rates)
         heads = self.architecture.heads
         parts = torch.split(outputs, list(heads.values()), dim=1)
         answers = {task: part.mT for task, part in zip(heads, parts, strict=True)}
@@ -241,7 +309,8 @@ def load_members(
     Raises:
         ValueError: A parameter is missing, left over, or of another shape.
     """
-    model = build(architecture, len(members))
+    with torch.device("cpu"):  # whatever the caller's default device is
+        model = build(architecture, len(members))
     expected = dict(member_tensors(model))
     with torch.no_grad():
         for member, parameters in enumerate(members):

@@ -189,7 +189,7 @@ def dropout(x: Tensor, chance: Tensor | None, noise: Noise, site: str) -> Tensor
     """
     if chance is None:
         return x
-    return x * _scaled_mask(noise.uniform(site, tuple(x.shape[1:])), _kept(chance, x))
+    return x * keep_mask(noise.uniform(site, tuple(x.shape[1:])), chance)
 
 
 FUSED_NUMBERS = 2**17
@@ -198,10 +198,10 @@ FUSED_NUMBERS = 2**17
 
 def relu_dropout(x: Tensor, chance: Tensor, noise: Noise, site: str) -> Tensor:
     """Returns `dropout(relu(x), ...)`, bit by bit, in fewer passes over memory; see `dropout`."""
-    uniform, kept = noise.uniform(site, tuple(x.shape[1:])), _kept(chance, x)
+    uniform = noise.uniform(site, tuple(x.shape[1:]))
     if x.numel() < FUSED_NUMBERS:
-        return x.relu() * _scaled_mask(uniform, kept)
-    result: Tensor = _ReluDropout.apply(x, uniform, kept)  # type: ignore[no-untyped-call]
+        return x.relu() * keep_mask(uniform, chance)
+    result: Tensor = _ReluDropout.apply(x, uniform, chance)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -209,9 +209,9 @@ class _ReluDropout(torch.autograd.Function):
     """Rectifier and dropout at once: where the result is 0 so is the slope, elsewhere 1 / kept."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, uniform: Tensor, kept: Tensor) -> Tensor:
-        scale = kept.reciprocal()
-        y = _mask(uniform, kept).mul_(x).relu_().mul_(scale)
+    def forward(ctx: Any, x: Tensor, uniform: Tensor, chance: Tensor) -> Tensor:
+        scale = 1 / (1 - _like(chance, uniform))
+        y = _kept(uniform, chance).mul_(x).relu_().mul_(scale)
         ctx.save_for_backward(y, scale)
         return y
 
@@ -227,19 +227,31 @@ def _lead(n_members: int, n_groups: int | None) -> tuple[int, ...]:
     return (n_members,) if n_groups is None else (n_members, n_groups)
 
 
-def _kept(chance: Tensor, x: Tensor) -> Tensor:
-    """Returns the chance to be kept, with as many axes as what it is applied to."""
-    return 1 - chance.reshape(-1, *(1,) * (x.dim() - 1))
+def keep_mask(uniform: Tensor, chance: Tensor, out: Tensor | None = None) -> Tensor:
+    """Returns what drops activations that it is multiplied by.
+
+    Args:
+        uniform: (B, F), or (G, B, F) for groups, shared by the members.
+        chance: (K, 1, 1).
+        out: Where the result goes.
+
+    Returns:
+        (K, B, F), or (K, G, B, F): 1 / (1 - chance) where kept, else 0.
+    """
+    kept = _kept(uniform, chance, out)
+    return kept.mul_((1 - _like(chance, uniform)).reciprocal_())
 
 
-def _mask(uniform: Tensor, kept: Tensor) -> Tensor:
-    """Returns (K, ..., B, F): 1 where u >= 1 - kept, else 0; faster than a bool mask."""
-    return torch.add(uniform, kept).floor_()
+def _kept(uniform: Tensor, chance: Tensor, out: Tensor | None = None) -> Tensor:
+    """Returns 1 where u >= chance, else 0, as numbers: faster than a bool mask."""
+    if out is None:
+        out = uniform.new_empty(len(chance), *uniform.shape)
+    return torch.ge(uniform, _like(chance, uniform), out=out)
 
 
-def _scaled_mask(uniform: Tensor, kept: Tensor) -> Tensor:
-    """Returns (K, ..., B, F): 1 / kept where the mask is 1, else 0."""
-    return _mask(uniform, kept).mul_(kept.reciprocal())
+def _like(chance: Tensor, uniform: Tensor) -> Tensor:
+    """Returns each member's chance with as many axes as what it is applied to."""
+    return chance.reshape(-1, *(1,) * uniform.dim())
 
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {

@@ -30,12 +30,13 @@ class Rates:
     inputs: Tensor | None = None
     trunk: Tensor | None = None
     head: Tensor | None = None
+    text: Tensor | None = None
 
     def keep(self, index: Tensor) -> Rates:
         """Returns the chances of the members at `index`."""
         kept = (
             None if chance is None else chance[index]
-            for chance in (self.inputs, self.trunk, self.head)
+            for chance in (self.inputs, self.trunk, self.head, self.text)
         )
         return Rates(self.noise, *kept)
 

@@ -1,29 +1,17 @@
-"""What a candidate must show before it becomes champion. Pure: scores in, gates out."""
+"""What a candidate must show before it becomes champion. Pure: measurements in, gates out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from pipeline.promotion.contest import Change, Contest
+from pipeline.promotion.standalone import Standalone
 from pipeline.study.promote_spec import GatesSpec
 
-
-class Scored(Protocol):
-    """Scores on the test rows; an `Evaluation` is one.
-
-    Attributes:
-        scores: Task to primary metric, oriented so that higher is better.
-        mean: Of the scores.
-    """
-
-    @property
-    def scores(self) -> Mapping[str, float]:
-        """Score of each task."""
-
-    @property
-    def mean(self) -> float:
-        """Mean score."""
+SAME = 1e-4
+"""Most that two answers of one model may differ: what rounding in float32 explains. Relative to
+values above 1."""
 
 
 @dataclass(frozen=True)
@@ -33,79 +21,72 @@ class Gate:
     Attributes:
         name: Such as `min_gain`, or `max_task_loss.income`.
         passed: Whether it holds.
-        value: What was measured; None where there is nothing to compare with.
-        threshold: What the value must reach (or, for `beats_constant`, exceed).
+        value: What was measured; None where there is nothing to measure or compare with.
+        threshold: What the value (or `bound`, where there is one) must reach; for `beats_`, exceed;
+            for `max_latency_ms`, `max_size_mb` and `same_answers`, not exceed. None without limit.
+        bound: What the true value exceeds with the confidence that was asked for.
+        note: What a person should know, as a phrase.
+        warns: Whether it passed with a warning.
     """
 
     name: str
     passed: bool
-    value: float | None
-    threshold: float | None
+    value: float | None = None
+    threshold: float | None = None
+    bound: float | None = None
+    note: str = ""
+    warns: bool = False
 
 
 @dataclass(frozen=True)
-class Decision:
-    """The record of a promotion.
+class Facts:
+    """What was measured of a candidate.
 
     Attributes:
-        decision: What was decided.
-        model: Registered model.
-        version: The candidate's version; None where it was refused and so not registered.
-        previous: The version that the alias pointed at; None where there was none.
-        gates: All gates, passed or not.
-        details: What else led here: alias, run, trial, scores, data digest, readings of test.
+        state: How its trial ended; of one that did not complete, nothing else is measured.
+        rivals: Row of the comparison that it must beat to what it gains over it on test.
+        others: Other rows to how far its mean test score is above theirs.
+        contest: It and today's champion on the same test rows; None where there is no champion,
+            or it is the champion itself.
+        is_champion: Whether it is the champion already.
+        standalone: How it answers in a clean process; None where it was not tried.
+        narrowed: What it does not accept although the champion does, a phrase each.
+        dirty: Whether it was trained, or is promoted, with changes that are not committed; None
+            where the work is in no repository.
     """
 
-    decision: Literal["promoted", "refused"]
-    model: str
-    version: str | None
-    previous: str | None
-    gates: tuple[Gate, ...]
-    details: Mapping[str, Any] = field(default_factory=dict)
+    state: str
+    rivals: Mapping[str, Change | None] = field(default_factory=dict)
+    others: Mapping[str, float] = field(default_factory=dict)
+    contest: Contest | None = None
+    is_champion: bool = False
+    standalone: Standalone | None = None
+    narrowed: Sequence[str] = ()
+    dirty: bool | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns plain JSON values; a gate's value that is no number is null."""
-        return {
-            "decision": self.decision,
-            "model": self.model,
-            "version": self.version,
-            "previous": self.previous,
-            "gates": [
-                {**asdict(gate), "value": _finite(gate.value), "threshold": _finite(gate.threshold)}
-                for gate in self.gates
-            ],
-            **self.details,
-        }
+    @property
+    def has_champion(self) -> bool:
+        """Whether there is a champion to compare with."""
+        return self.is_champion or self.contest is not None
 
 
-def evaluate_gates(
-    state: str,
-    candidate: Scored,
-    constant: Scored,
-    champion: Scored | None,
-    spec: GatesSpec,
-) -> list[Gate]:
+def evaluate_gates(facts: Facts, spec: GatesSpec) -> tuple[Gate, ...]:
     """Evaluates every gate, also after one has failed. A score that is NaN fails.
 
     Args:
-        state: How the candidate's trial ended; only a complete one may be promoted.
-        candidate: On the test rows.
-        constant: The constant baseline on the same rows.
-        champion: Today's champion on the same rows; None where there is none, and then nothing
-            is compared with it.
+        facts: What was measured.
         spec: Thresholds.
     """
-    above = candidate.mean - constant.mean
-    gates = [
-        Gate("complete_trial", state == "complete", None, None),
-        Gate("beats_constant", above > 0, above, 0.0),
-    ]
-    if champion is None:
-        return [*gates, Gate("min_gain", True, None, spec.min_gain)]
-    shared = [task for task in candidate.scores if task in champion.scores]
-    gain = _mean_gain(shared, candidate, champion)
-    gates.append(Gate("min_gain", _reaches(gain, spec.min_gain), gain, spec.min_gain))
-    return gates + _task_gates(candidate, champion, spec)
+    complete = facts.state == "complete"
+    note = "" if complete else f"the trial {facts.state}: nothing else is measured"
+    return (
+        Gate("complete_trial", complete, note=note),
+        *_rival_gates(facts, spec),
+        *_champion_gates(facts, spec),
+        *_standalone_gates(facts.standalone, spec),
+        Gate("signature", complete and not facts.narrowed, note="; ".join(facts.narrowed)),
+        _git_gate(facts.dirty, spec),
+    )
 
 
 def refusals(gates: Sequence[Gate]) -> list[str]:
@@ -118,27 +99,54 @@ def refusals(gates: Sequence[Gate]) -> list[str]:
     return [_refusal(gate) for gate in incomplete or failed]
 
 
-def _task_gates(candidate: Scored, champion: Scored, spec: GatesSpec) -> list[Gate]:
-    gates = []
-    for task in [*candidate.scores, *(t for t in champion.scores if t not in candidate.scores)]:
-        name = f"max_task_loss.{task}"
-        if task not in champion.scores:
-            gates.append(Gate(name, True, None, -spec.max_task_loss))
-        elif task not in candidate.scores:
-            # The champion answers it today: losing the whole task is the largest loss.
-            gates.append(Gate(name, False, None, -spec.max_task_loss))
-        else:
-            change = candidate.scores[task] - champion.scores[task]
-            passed = _reaches(change, -spec.max_task_loss)
-            gates.append(Gate(name, passed, change, -spec.max_task_loss))
-    return gates
+def _rival_gates(facts: Facts, spec: GatesSpec) -> Iterator[Gate]:
+    for row in dict.fromkeys(["constant", *spec.beat]):
+        change = facts.rivals.get(row)
+        above, low = (None, None) if change is None else (change.gain, change.low)
+        yield Gate(f"beats_{row}", low is not None and low > 0, above, 0.0, low)
+    for row, difference in facts.others.items():
+        note = "" if difference > 0 else f"{row.replace('_', ' ')} scores higher"
+        yield Gate(f"beats_{row}", True, difference, note=note, warns=not difference > 0)
 
 
-def _mean_gain(shared: Sequence[str], candidate: Scored, champion: Scored) -> float | None:
-    """Returns the mean gain over the tasks that both answer; None where there is none."""
-    if not shared:
-        return None
-    return sum(candidate.scores[t] - champion.scores[t] for t in shared) / len(shared)
+def _champion_gates(facts: Facts, spec: GatesSpec) -> Iterator[Gate]:
+    contest = facts.contest
+    if contest is None:
+        passed = facts.is_champion or facts.state == "complete"
+        note = "it is the champion already" if facts.is_champion else "there is no champion yet"
+        yield Gate("min_gain", passed, None, spec.min_gain, note=note if passed else "")
+        return
+    change = contest.change
+    gain, low = (None, None) if change is None else (change.gain, change.low)
+    yield Gate("min_gain", _reaches(low, spec.min_gain), gain, spec.min_gain, low, contest.note)
+    for task, (loss, *_) in (change.tasks if change is not None else {}).items():
+        passed = _reaches(loss, -spec.max_task_loss)
+        yield Gate(f"max_task_loss.{task}", passed, loss, -spec.max_task_loss)
+
+
+def _standalone_gates(found: Standalone | None, spec: GatesSpec) -> Iterator[Gate]:
+    if found is None:
+        found = Standalone(error="it was not tried")
+    yield Gate("loads_alone", not found.error, note=found.error)
+    n_pickles = len(found.pickles)
+    named = ", ".join(found.pickles[:3])
+    yield Gate("no_pickle", not found.error and not n_pickles, float(n_pickles), 0.0, note=named)
+    same = found.gap is not None and found.gap <= SAME
+    yield Gate("same_answers", same, found.gap, SAME, note=found.compared)
+    for name, value, most in (
+        ("max_latency_ms", found.latency_ms, spec.max_latency_ms),
+        ("max_size_mb", found.size_mb, spec.max_size_mb),
+    ):
+        passed = most is None or (value is not None and value <= most)
+        yield Gate(name, passed, value, most)
+
+
+def _git_gate(dirty: bool | None, spec: GatesSpec) -> Gate:
+    if dirty is None:
+        note = "the work is in no git repository"
+    else:
+        note = "there are changes that are not committed" if dirty else ""
+    return Gate("clean_git", not (spec.clean_git and note), note=note, warns=bool(dirty))
 
 
 def _reaches(value: float | None, threshold: float) -> bool:
@@ -150,10 +158,12 @@ def _refusal(gate: Gate) -> str:
     if gate.name == "complete_trial":
         return "complete_trial: the trial did not complete"
     if gate.value is None:
-        return f"{gate.name}: the candidate does not answer what the champion answers"
-    verb = "must exceed" if gate.name == "beats_constant" else "must be at least"
-    return f"{gate.name} is {gate.value:.4g} and {verb} {gate.threshold:.4g}"
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and abs(value) < float("inf") else None
+        return f"{gate.name}: {gate.note or 'nothing to measure it on'}"
+    verb = "exceed" if gate.name.startswith("beats_") else "be at least"
+    if gate.name in ("max_latency_ms", "max_size_mb", "same_answers", "no_pickle"):
+        verb = "be at most"
+    shown = f"{gate.name} is {gate.value:.4g}"
+    if gate.bound is not None:
+        shown += f", surely {gate.bound:.4g} or more,"
+    noted = f" ({gate.note})" if gate.note else ""
+    return f"{shown} and must {verb} {gate.threshold:.4g}{noted}"

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import GateRefused
-from pipeline.promotion.card import model_card
-from pipeline.promotion.gates import Decision, Scored, evaluate_gates, refusals
+from pipeline.promotion.card import Card, model_card
+from pipeline.promotion.decision import Decision, Refused
+from pipeline.promotion.gates import Facts, evaluate_gates
 from pipeline.promotion.registry import (
     Champion,
     move_alias,
@@ -20,25 +19,15 @@ from pipeline.promotion.registry import (
     tag_version,
 )
 from pipeline.serving.connection import store_errors
-from pipeline.study.promote_spec import GatesSpec
+from pipeline.study.promote_spec import PromoteSpec
 from pipeline.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from pipeline.evaluation.evaluate import Evaluation
+
 _RECORD = "promotion/{time}.json"
-
-
-class Refused(GateRefused):
-    """Gates refused; `decision` says which and why."""
-
-    def __init__(self, decision: Decision) -> None:
-        self.decision = decision
-        reasons = "; ".join(refusals(decision.gates))
-        super().__init__(
-            f"{decision.model}: not promoted, {decision.details['alias']} stays at "
-            f"{'version ' + decision.previous if decision.previous else 'no version'}. {reasons}."
-        )
 
 
 @dataclass(frozen=True)
@@ -48,40 +37,44 @@ class Candidate:
     Attributes:
         study: Name of the study.
         trial: Number of its trial.
-        state: How the trial ended.
         run_id: The trial's run.
-        model_id: Its logged model.
-        test: Scores on the test rows.
+        model_id: Its logged model; empty where nothing is to be registered.
         data: Digest of the data: what may be compared.
-        metrics: Task to every metric on test, for the model's card.
-        test_reads: How often test was read for this decision's models.
+        test: All test rows' metrics of the candidate (`candidate`) and the `constant`.
+        card: What its version says of itself.
+        test_reads: How often test was read for the models of this study.
         replicate: Of a finalist, the number of its fresh seed; 0 for the trial itself.
     """
 
     study: str
     trial: int
-    state: str
     run_id: str
     model_id: str
-    test: Scored
     data: str
-    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    test: Mapping[str, Evaluation]
+    card: Card
     test_reads: int = 1
     replicate: int = 0
 
 
-def promote_model(
-    store: Store,
-    candidate: Candidate,
-    *,
-    model: str,
-    alias: str,
-    gates: GatesSpec,
-    constant: Scored,
-    champion: Champion | None,
-    champion_test: Scored | None,
-    dry_run: bool = False,
-) -> Decision:
+@dataclass(frozen=True)
+class Place:
+    """Where a promotion goes.
+
+    Attributes:
+        model: Registered model.
+        champion: Today's, from `current_champion`.
+        spec: Alias and thresholds.
+        dry_run: Decide, and write nothing.
+    """
+
+    model: str
+    champion: Champion | None
+    spec: PromoteSpec = field(default_factory=PromoteSpec)
+    dry_run: bool = False
+
+
+def promote_model(store: Store, candidate: Candidate, facts: Facts, place: Place) -> Decision:
     """Evaluates the gates and, if all pass, registers the candidate and moves the alias.
 
     The record is written to the candidate's run before anything moves, so that a process killed
@@ -90,32 +83,27 @@ def promote_model(
     Args:
         store: The store.
         candidate: What may become champion.
-        model: Registered model.
-        alias: That applications load.
-        gates: Thresholds.
-        constant: The constant baseline on the test rows.
-        champion: Today's champion, from `read_champion`.
-        champion_test: Its scores on the candidate's test rows; None where there is no champion.
-        dry_run: Decide, and write nothing.
+        facts: What was measured of it.
+        place: Where it goes.
 
     Raises:
         Refused: A gate refused; the alias is where it was.
         StoreError: The registry refused, or the alias was moved meanwhile.
     """
-    if (champion is None) != (champion_test is None):
-        raise ValueError("The champion and its scores must be given together.")
-    evaluated = evaluate_gates(candidate.state, candidate.test, constant, champion_test, gates)
-    passed = all(gate.passed for gate in evaluated)
+    gates = evaluate_gates(facts, place.spec.gates)
+    passed = all(gate.passed for gate in gates)
     decision = Decision(
         decision="promoted" if passed else "refused",
-        model=model,
+        model=place.model,
         version=None,
-        previous=champion.version if champion is not None else None,
-        gates=tuple(evaluated),
-        details=_details(candidate, alias, constant, champion_test),
+        previous=place.champion.version if place.champion is not None else None,
+        gates=gates,
+        details=_details(candidate, facts, place),
     )
-    if not dry_run:
-        decision = _carry_out(store, decision, candidate)
+    if not place.dry_run:
+        client = store.client()
+        decision = _carry_out(store, client, decision, candidate)
+        set_decision(client, candidate.run_id, decision)
     if not passed:
         raise Refused(decision)
     return decision
@@ -126,16 +114,38 @@ def current_champion(store: Store, model: str, alias: str) -> Champion | None:
     return read_champion(store.client(), model, alias)
 
 
-def _carry_out(store: Store, decision: Decision, candidate: Candidate) -> Decision:
+def write_record(client: MlflowClient, run_id: str, decision: Decision) -> None:
+    """Keeps a decision as a file of a run."""
+    time = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    with store_errors(f"Writing the decision to the run {run_id}"):
+        text = json.dumps(decision.to_json(), indent=1)
+        client.log_text(run_id, text, _RECORD.format(time=time))
+
+
+def set_decision(client: MlflowClient, run_id: str, decision: Decision) -> None:
+    """Tags a run with what was decided last."""
+    with store_errors(f"Writing the decision to the run {run_id}"):
+        client.set_tag(run_id, "decision", decision.decision)
+
+
+def now() -> str:
+    """Returns the time as records have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _carry_out(
+    store: Store, client: MlflowClient, decision: Decision, candidate: Candidate
+) -> Decision:
     """Writes the record and, where the gates passed, a version; moves the alias last."""
-    client = store.client()
-    if decision.decision == "promoted":
-        decision = _register(client, decision, candidate)
-    _write_record(client, decision, candidate.run_id)
-    if decision.version is not None:
-        alias = decision.details["alias"]
-        move_alias(store, client, decision.model, alias, decision.version, decision.previous)
-        tag_version(client, decision.model, decision.version, {"decision": "promoted"})
+    if decision.decision == "refused":
+        write_record(client, candidate.run_id, decision)
+        return decision
+    decision = _register(client, decision, candidate)
+    assert decision.version is not None
+    write_record(client, candidate.run_id, decision)
+    model, version, alias = decision.model, decision.version, decision.details["alias"]
+    move_alias(store, client, model, alias, version, decision.previous)
+    tag_version(client, model, version, {"decision": "promoted"})
     return decision
 
 
@@ -144,34 +154,25 @@ def _register(client: MlflowClient, decision: Decision, candidate: Candidate) ->
         "study": candidate.study,
         "trial": str(candidate.trial),
         "data": candidate.data,
-        "test_mean": f"{candidate.test.mean:.6g}",
+        "test_mean": f"{candidate.test['candidate'].mean:.6g}",
         "decision": "pending",
-        "gates": json.dumps(decision.to_json()["gates"]),
     }
-    version = register(
-        client,
-        decision.model,
-        candidate.model_id,
-        candidate.run_id,
-        tags,
-        model_card(
-            decision.model,
-            decision.details["alias"],
-            study=candidate.study,
-            trial=candidate.trial,
-            data=candidate.data,
-            scores=candidate.test.scores,
-            metrics=candidate.metrics,
-        ),
-    )
-    return replace(decision, version=version)
+    alias = decision.details["alias"]
+    card = model_card(decision.model, alias, candidate.card)
+    version = register(client, decision.model, candidate.model_id, candidate.run_id, tags, card)
+    decision = replace(decision, version=version)
+    record = json.dumps(decision.to_json())
+    tag_version(client, decision.model, version, {"record": record})
+    return decision
 
 
-def _details(
-    candidate: Candidate, alias: str, constant: Scored, champion: Scored | None
-) -> dict[str, Any]:
+def _details(candidate: Candidate, facts: Facts, place: Place) -> dict[str, Any]:
+    contest, alone = facts.contest, facts.standalone
+    champion = contest.champion if contest is not None else None
+    sides = {"candidate": None, "constant": None, **candidate.test, "champion": champion}
     return {
-        "alias": alias,
+        "alias": place.spec.alias,
+        "dry_run": place.dry_run,
         "study": candidate.study,
         "trial": candidate.trial,
         "replicate": candidate.replicate,
@@ -179,23 +180,15 @@ def _details(
         "model_id": candidate.model_id,
         "data": candidate.data,
         "test_reads": candidate.test_reads,
-        "test": {
-            "candidate": _plain(candidate.test),
-            "constant": _plain(constant),
-            "champion": _plain(champion) if champion is not None else None,
-        },
-        "decided": datetime.now(UTC).isoformat(timespec="seconds"),
+        "confidence": place.spec.gates.confidence,
+        "test": {side: _plain(found) for side, found in sides.items()},
+        "contest": None if contest is None else contest.to_json(),
+        "standalone": None if alone is None else alone.to_json(),
+        "decided": now(),
     }
 
 
-def _plain(found: Scored) -> dict[str, Any]:
-    means = {"mean": found.mean, "scores": dict(found.scores)}
-    return means if isfinite(found.mean) else {"mean": None, "scores": None}
-
-
-def _write_record(client: MlflowClient, decision: Decision, run_id: str) -> None:
-    time = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    with store_errors(f"Writing the decision to the run {run_id}"):
-        text = json.dumps(decision.to_json(), indent=1)
-        client.log_text(run_id, text, _RECORD.format(time=time))
-        client.set_tag(run_id, "decision", decision.decision)
+def _plain(found: Evaluation | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"mean": found.mean, "scores": dict(found.scores)}

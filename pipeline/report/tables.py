@@ -158,14 +158,24 @@ def evaluation_table(found: Mapping[str, Any]) -> Table:
 
 def gates_table(decision: Mapping[str, Any]) -> Table:
     """Returns the gates of a promotion."""
-    table = Table(title=f"{decision['model']}: {decision['decision']}")
-    table.add_column("gate")
+    said = decision["decision"]
+    if decision.get("dry_run"):
+        said = {"promoted": "would be promoted", "refused": "would be refused"}.get(said, said)
+    table = Table(title=f"{decision['model']}: {said}")
+    table.add_column("gate", no_wrap=True)
     table.add_column("passed")
-    table.add_column("value", justify="right")
-    table.add_column("threshold", justify="right")
+    for column in ("value", "surely above", "threshold"):
+        table.add_column(column, justify="right")
+    table.add_column("note")
     for gate in decision["gates"]:
-        passed = "yes" if gate["passed"] else "no"
-        table.add_row(gate["name"], passed, _number(gate["value"]), _number(gate["threshold"]))
+        passed = ("warns" if gate.get("warns") else "yes") if gate["passed"] else "no"
+        numbers = (_number(gate.get(key)) for key in ("value", "bound", "threshold"))
+        table.add_row(gate["name"], passed, *numbers, gate.get("note", ""))
+    if "confidence" in decision:
+        table.caption = (
+            f"`surely above` holds with {decision['confidence']:.0%} confidence over test rows; "
+            f"test was read for {decision['test_reads']} models"
+        )
     return table
 
 

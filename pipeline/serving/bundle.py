@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 _REQUIRED = ("mlflow", "numpy", "pandas", "torch")
-_REQUIRED_FOR = {"tfidf": ("scipy",), "pretrained": ("scipy", "transformers", "tokenizers")}
+_REQUIRED_FOR = {
+    "tfidf": ("scipy",),
+    "bag": (),
+    "transformer": ("tokenizers",),
+    "pretrained": ("scipy", "transformers", "tokenizers"),
+}
 
 _ENTRY_FILE = "served.py"
 _ENTRY = '''"""What MLflow runs to answer; the code beside it is all that it needs."""

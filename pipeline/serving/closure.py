@@ -45,9 +45,9 @@ def needed_modules(methods: Methods) -> dict[str, Path]:
     """
     waiting = [_ENTRANCE, *own_code_of(methods).modules]
     for role, name in methods:
-        module = entry(role, name).target.partition(":")[0]
-        if _file_of(module) is not None:
-            waiting.append(module)
+        found_entry = entry(role, name)
+        modules = (target.partition(":")[0] for target in (found_entry.target, found_entry.network))
+        waiting += [module for module in modules if _file_of(module) is not None]
     found: dict[str, Path] = {}
     while waiting:
         module = waiting.pop()

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import pandas as pd
 
-from pipeline.errors import DataError, InputError
+from pipeline.errors import DataError, InputError, StoreError
 from pipeline.serving.connection import connect, local_path, model_library, store_errors
 from pipeline.serving.predictor import Predictor
 
@@ -41,16 +42,26 @@ class LoadedModel:
     run_id: str
     pyfunc: Any
 
+    @property
+    def columns(self) -> list[str]:
+        """Raw columns that a frame must have; others are ignored."""
+        names: list[str] = self.pyfunc.metadata.get_input_schema().input_names()
+        return names
+
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Answers for raw rows: columns `TASK` and `TASK_proba_CLASS`, index kept.
 
         Raises:
             DataError: A column is missing or cannot be read; it names the column.
         """
-        wanted = self.pyfunc.metadata.get_input_schema().input_names()
+        wanted = self.columns
+        known = frame.columns.intersection(wanted)
         try:
-            # MLflow would warn of each column that is no input.
-            answer: pd.DataFrame = self.pyfunc.predict(frame[frame.columns.intersection(wanted)])
+            # MLflow would warn of each column that is no input. Where one is absent, the model is
+            # asked itself: it sees what the others are called.
+            whole = len(known) == len(wanted)
+            ask = self.pyfunc if whole else self.pyfunc.unwrap_python_model().predictor
+            answer: pd.DataFrame = ask.predict(frame[known] if whole else frame)
         except Exception as error:
             # The model runs its own copy of the code, so its errors are known by name only.
             names = {kind.__name__ for kind in type(error).__mro__}
@@ -86,11 +97,26 @@ def load_predictor(model_id: str, tracking_uri: str) -> Predictor:
     Raises:
         StoreError: The store or the model's files cannot be read.
     """
-    client = connect(tracking_uri)
+    with model_folder(connect(tracking_uri), model_id) as folder:
+        try:
+            return Predictor.load(folder / "artifacts" / "predictor")
+        except (ValueError, KeyError, BadZipFile) as error:
+            raise StoreError(f"The files of the model {model_id} are damaged: {error}.") from error
+
+
+@contextmanager
+def model_folder(client: MlflowClient, model_id: str) -> Iterator[Path]:
+    """Gives a recorded model's folder for the time of the `with` block.
+
+    Raises:
+        StoreError: The store or the model's files cannot be read.
+    """
     with store_errors(f"Loading the model {model_id}"):
         location = client.get_logged_model(model_id).artifact_location
-        with _local_copy(location, tracking_uri) as folder:
-            return Predictor.load(folder / "artifacts" / "predictor")
+        with _local_copy(location, client.tracking_uri) as folder:
+            if not (folder / "MLmodel").exists():
+                raise StoreError(f"The files of the model {model_id} are gone from {location}.")
+            yield folder
 
 
 def find_model(client: MlflowClient, uri: str) -> tuple[str, str]:
@@ -102,11 +128,11 @@ def find_model(client: MlflowClient, uri: str) -> tuple[str, str]:
     name, at, alias = uri.removeprefix("models:/").partition("@")
     if at:
         found = _version(client, name, lambda: client.get_model_version_by_alias(name, alias))
-        return _model_of(found), str(found.version)
+        return model_id_of(found), str(found.version)
     name, slash, number = name.partition("/")
     if slash:
         found = _version(client, name, lambda: client.get_model_version(name, number))
-        return _model_of(found), str(found.version)
+        return model_id_of(found), str(found.version)
     return _model_of_run(client, name), ""
 
 
@@ -125,7 +151,12 @@ def _version(client: MlflowClient, name: str, get: Any) -> ModelVersion:
     return found
 
 
-def _model_of(version: ModelVersion) -> str:
+def model_id_of(version: ModelVersion) -> str:
+    """Returns MLflow's id of the model that a version is.
+
+    Raises:
+        InputError: Another program registered it.
+    """
     # On SQLite the version's own `model_id` comes back empty; its source names the model.
     model_id = str(version.source or "").removeprefix("models:/")
     if not model_id.startswith("m-"):

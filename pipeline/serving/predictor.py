@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.encoding import Encoder
 from pipeline.models.build import Architecture, load_member
+from pipeline.models.texts import TextRows
 from pipeline.tasks.abstractive import Abstractive
 from pipeline.tasks.base import TaskInfo
 from pipeline.tasks.registry import kind_of
@@ -27,6 +28,7 @@ FORMAT = 1
 _MODEL_FILE = "model.json"
 _WEIGHTS_FILE = "weights.npz"
 _ENCODER_FILE = "encoder.npz"  # only where the encoder has arrays: that of texts
+_SEEN_FILE = "seen.npz"
 _CHUNK = 4096  # rows at once: bounds the memory of a large table
 
 
@@ -38,6 +40,8 @@ class Predictor:
         architecture: Shape of the network.
         tasks: In the order of the answer's columns.
         parameters: Name to array, without the member axis.
+        seen: Sorted 64-bit hashes of the rows that it was trained (`train`) and chosen (`valid`)
+            on, so that no later test of it counts them (see `Part.marks`); empty where unknown.
     """
 
     def __init__(
@@ -46,11 +50,13 @@ class Predictor:
         architecture: Architecture,
         tasks: Sequence[TaskInfo],
         parameters: Mapping[str, NDArray[Any]],
+        seen: Mapping[str, NDArray[np.uint64]] | None = None,
     ) -> None:
         self.encoder = encoder
         self.architecture = architecture
         self.tasks = tuple(tasks)
         self.parameters = dict(parameters)
+        self.seen = dict(seen or {})
         self._kinds = [kind_of(task) for task in self.tasks]
         self._model = load_member(architecture, parameters)
 
@@ -109,7 +115,8 @@ class Predictor:
         made = [column for kind in self._summaries for column in kind.info.options["features"]]
         if made:  # of pieces of documents: a row that is a document has none
             rows = rows.reindex(columns=[*rows.columns, *(c for c in made if c not in rows)])
-        numeric, codes = self.encoder.encode(rows)
+        inputs = self.encoder.encode_all(rows)
+        texts = TextRows(inputs.texts, self.architecture.texts)
         words = {
             kind.info.name: (
                 torch.from_numpy(kind.sources(_texts(rows, kind.info.options["text"]))),
@@ -118,19 +125,24 @@ class Predictor:
             for kind in self._writers
         }
         with torch.no_grad():
-            outputs = self._model(torch.from_numpy(numeric), torch.from_numpy(codes), words=words)
+            outputs = self._model(
+                torch.from_numpy(inputs.numeric),
+                torch.from_numpy(inputs.codes),
+                words=words,
+                texts=texts.take(torch.arange(len(rows))),
+            )
         return {task: values[0].numpy().astype(np.float64) for task, values in outputs.items()}
 
     def _summarise(self, kind: Summarisation, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
         """Answers a task whose rows are pieces of the documents in the rows given."""
         documents = kind.documents_of(rows)
-        pieces = kind.rows_of(rows, documents)
+        pieces = kind.rows_of(documents)
         absent = [name for name in self.encoder.columns if name not in pieces]
         outputs = self._outputs(pieces.reindex(columns=[*pieces.columns, *absent]))
         return kind.answer_documents(outputs[kind.info.name], documents)
 
     def save(self, folder: Path) -> None:
-        """Writes model.json and weights.npz into a folder, which is made."""
+        """Writes model.json, weights.npz and seen.npz into a folder, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
         values = {
             "format": FORMAT,
@@ -141,6 +153,8 @@ class Predictor:
         text = json.dumps(values, indent=1, allow_nan=False)
         (folder / _MODEL_FILE).write_text(text, encoding="utf-8")
         _save(folder / _WEIGHTS_FILE, self.parameters)
+        if self.seen:
+            _save(folder / _SEEN_FILE, self.seen)
         if self.encoder.text is not None:
             _save(folder / _ENCODER_FILE, self.encoder.arrays())
             for part in self.encoder.text.parts:
@@ -157,13 +171,16 @@ class Predictor:
         if values["format"] != FORMAT:
             raise ValueError(f"The model has format {values['format']}, this code reads {FORMAT}.")
         parameters = _load(folder / _WEIGHTS_FILE)
-        encoder_file = folder / _ENCODER_FILE
-        arrays = _load(encoder_file) if encoder_file.exists() else {}
+        arrays, seen = (
+            _load(folder / file) if (folder / file).exists() else {}
+            for file in (_ENCODER_FILE, _SEEN_FILE)
+        )
         return cls(
             encoder=Encoder.from_json(values["encoder"], arrays, folder),
             architecture=Architecture.from_json(values["architecture"]),
             tasks=[TaskInfo.from_json(task) for task in values["tasks"]],
             parameters=parameters,
+            seen=seen,
         )
 
 

@@ -8,7 +8,7 @@ What a stage has to say goes to `say`, by default to stderr.
 from pipeline.stages.comparing import compare
 from pipeline.stages.evaluating import evaluate
 from pipeline.stages.grouping import group
-from pipeline.stages.promoting import load_model, promote
+from pipeline.stages.promoting import load_model, promote, rollback
 from pipeline.stages.reporting import report_studies
 from pipeline.stages.searching import search
 from pipeline.stages.session import prepare
@@ -22,6 +22,7 @@ __all__ = [
     "prepare",
     "promote",
     "report_studies",
+    "rollback",
     "search",
     "train",
 ]

@@ -16,6 +16,7 @@ from pipeline.evaluation.evaluate import Evaluation
 from pipeline.stages.evaluating import track_test
 from pipeline.stages.session import (
     DEFAULT_STORE,
+    LongWork,
     Say,
     Session,
     Tables,
@@ -41,6 +42,7 @@ def compare(
     tracking_uri: str | None = None,
     n_workers: int | None = None,
     say: Say = say_on_stderr,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Compares the best model with the other rows, searching those that are missing.
 
@@ -54,6 +56,7 @@ def compare(
         tracking_uri: A server in place of the store's database.
         n_workers: Local processes; by default one a core. It changes no parameter.
         say: Told what is being trained.
+        device: Where to train: `cpu`, `cuda`, or `auto` for a GPU where there is one.
 
     Returns:
         The JSON contract of `mtl compare`.
@@ -64,7 +67,7 @@ def compare(
         TrainingError: No trial of a row is complete.
         Interrupted: Ctrl-C; the same command goes on.
     """
-    session = open_searched(study, store, tables, tracking_uri)
+    session = open_searched(study, store, tables, tracking_uri, device)
     find_choice(session)  # or there is nothing to compare
     known = _known(session, part)
     if known is not None:
@@ -89,7 +92,7 @@ def compare(
 def train_rows(session: Session, tracker: Tracker, n_workers: int | None, say: Say) -> None:
     """Searches the baselines that are missing, and trains the finalists that are."""
     RowsBeside(
-        session.study, session.prepared, session.folder, tracker, say, n_workers
+        session.study, session.prepared, session.folder, tracker, say, n_workers, session.device
     ).run()  # fmt: skip
 
 
@@ -104,7 +107,7 @@ def _known(session: Session, part: str) -> dict[str, Any] | None:
 def _score(session: Session, part: str, read_only: bool, say: Say) -> list[Scored]:
     rows = collect_rows(
         session.study, session.prepared, session.folder,
-        lambda row, record: model_of(session, record, say, row), say, read_only,
+        lambda row, record: model_of(session, record, say, row), say, read_only, LongWork(),
     )  # fmt: skip
     if read_only and part == "test":
         readings, data = Readings(session.folder), session.prepared.data_digest

@@ -13,6 +13,7 @@ from pipeline.report.tables import choice_line
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.session import (
     DEFAULT_STORE,
+    LongWork,
     Say,
     Session,
     Tables,
@@ -38,6 +39,7 @@ def evaluate(
     tables: Tables | None = None,
     tracking_uri: str | None = None,
     say: Say = say_on_stderr,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Evaluates one trial's model; test is read once a model and data, then shown again.
 
@@ -51,6 +53,8 @@ def evaluate(
         tables: Data frames in place of paths.
         tracking_uri: A server in place of the store's database.
         say: Told what is going on.
+        device: Where the model answers, and is trained again where it was not kept: `cpu`,
+            `cuda`, or `auto` for a GPU where there is one.
 
     Returns:
         The JSON contract of `mtl evaluate`.
@@ -59,7 +63,7 @@ def evaluate(
         InputError: The study has no such trial, or the trial has no model.
         ResumeError: The study's settings or data are not those of the search.
     """
-    session = open_searched(study, store, tables, tracking_uri)
+    session = open_searched(study, store, tables, tracking_uri, device)
     record = find_trial(session, trial)
     if trial == "best":
         say(choice_line(find_choice(session)))
@@ -101,7 +105,9 @@ def read_test(session: Session, tracker: Tracker, record: TrialRecord, say: Say)
 def evaluate_predictor(session: Session, predictor: Predictor, part: str) -> Evaluation:
     """Returns every metric of a model on one part of the prepared data."""
     rows = session.prepared.parts[part]
-    outputs = predict_member(predictor.architecture, predictor.parameters, rows)
+    outputs = predict_member(
+        predictor.architecture, predictor.parameters, rows, LongWork(), session.device
+    )
     kinds = session.prepared.kinds(predictor.tasks)
     return evaluate_one(kinds, outputs, rows.targets, part)
 

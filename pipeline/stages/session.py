@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+import torch
 from filelock import FileLock, Timeout
 
 from pipeline.data.prepare import prepare_data
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import one_thread
 from pipeline.driver.choice import Choice, choose
+from pipeline.driver.launch import default_workers
 from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.driver.rows import RowPlan, tuned_row
@@ -28,12 +32,17 @@ from pipeline.tracking.records import State
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_tracker import StudyTracker
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.devices import CPU, find_device
+from pipeline.training.halving import TOO_LARGE
 from pipeline.training.loop import Stops, train
-from pipeline.training.members import EpochResult, Stop
+from pipeline.training.members import EpochResult, Member, Stop, Trained
+from pipeline.training.placement import Placed
 
 Say = Callable[[str], None]
 Tables = Mapping[str, pd.DataFrame]
 DEFAULT_STORE = Path("mlruns")
+PROGRESS = logging.getLogger("pipeline.progress")
+"""Its level says whether long work is told of; the lines themselves go to stderr."""
 
 
 def say_on_stderr(text: str) -> None:
@@ -51,6 +60,7 @@ class Session:
         store: Where its records live.
         folder: Its files in the store.
         seconds: What opening took, by phase.
+        device: Where members train.
         retrained: Models that were trained again, by row and record, so that each is trained once.
     """
 
@@ -60,11 +70,17 @@ class Session:
     folder: StudyFolder
     seconds: Mapping[str, float]
     retrained: dict[tuple[str, str], Predictor] = field(default_factory=dict)
+    device: torch.device = CPU
 
     @property
     def name(self) -> str:
         """Name of the study."""
         return self.study.spec.name
+
+    @cached_property
+    def placed(self) -> Placed:
+        """The data where members train, for those that train alone."""
+        return Placed(self.prepared, self.device)
 
 
 def prepare(
@@ -93,14 +109,21 @@ def open_session(
     store: Store | Path | str = DEFAULT_STORE,
     tables: Tables | None = None,
     tracking_uri: str | None = None,
+    device: str = "auto",
 ) -> Session:
-    """Prepares the data, then opens the store: bad data leaves no database behind."""
+    """Prepares the data, then opens the store: bad data leaves no database behind.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+    found = find_device(device)
     started = time.perf_counter()
     prepared = prepare(study, store, tables)
     prepared_at = time.perf_counter()
     opened = store if isinstance(store, Store) else open_store(Path(store), tracking_uri)
     seconds = {"prepare": prepared_at - started, "store": time.perf_counter() - prepared_at}
-    return Session(study, prepared, opened, StudyFolder(opened.studies, study.spec.name), seconds)
+    folder = StudyFolder(opened.studies, study.spec.name)
+    return Session(study, prepared, opened, folder, seconds, device=found)
 
 
 def open_searched(
@@ -108,23 +131,35 @@ def open_searched(
     store: Store | Path | str = DEFAULT_STORE,
     tables: Tables | None = None,
     tracking_uri: str | None = None,
+    device: str = "auto",
 ) -> Session:
     """Opens a study that was searched, on the data that it was searched on.
 
     Raises:
-        InputError: No trial is finished in this store, which is left as it is.
+        InputError: No trial is finished in this store, which is left as it is; or there is no
+            such device here.
         ResumeError: Settings or data changed: its models would get rows encoded otherwise.
     """
+    find_device(device)
     folder = _folder(store)
     if not StudyFolder(folder / "studies", study.spec.name).trials():
         raise InputError(
             f"The study {study.spec.name} has no finished trial in {folder}. "
             "Run `mtl search` first, or name its store with `--store DIR`."
         )
-    session = open_session(study, store, tables, tracking_uri)
+    session = open_session(study, store, tables, tracking_uri, device)
     launched = session.folder.record()["settings"]
     check_resume(session.name, launched, launch_settings(study, session.prepared))
     return session
+
+
+def workers_of(session: Session, asked: int | None, say: Say) -> int:
+    """Returns how many workers train: those asked for, by default one a core; one on a GPU."""
+    if session.device.type == "cpu":
+        return asked or default_workers(session.study)
+    if asked is not None and asked > 1:
+        say(f"Note: one worker serves {session.device.type}; {asked} would wait for each other.")
+    return 1
 
 
 @contextmanager
@@ -242,6 +277,24 @@ def model_of(
     return predictor
 
 
+def train_alone(
+    session: Session,
+    member: Member,
+    on_epoch: Callable[[list[EpochResult]], Stops],
+    first_epoch: int = 1,
+) -> Trained:
+    """Trains one member where the session trains.
+
+    Raises:
+        TrainingError: The memory of the device is too small for it.
+    """
+    with one_thread():
+        try:
+            return train([member], session.prepared, on_epoch, first_epoch, session.placed)[0]
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(TOO_LARGE) from error
+
+
 def _train_again(session: Session, record: TrialRecord, row: RowPlan, name: str) -> Predictor:
     member = row.member(
         session.study, session.prepared, record.number, record.params, record.replicate
@@ -251,8 +304,7 @@ def _train_again(session: Session, record: TrialRecord, row: RowPlan, name: str)
         ended = results[0].epoch >= record.epochs
         return {record.number: Stop("complete", record.reason)} if ended else {}
 
-    with one_thread():
-        trained = train([member], session.prepared, as_far, record.first_epoch)[0]
+    trained = train_alone(session, member, as_far, record.first_epoch)
     if trained.state != "complete":
         raise TrainingError(f"{name} ended as {trained.state}: {trained.reason}.")
     return make_predictor(member, trained, session.prepared)
@@ -260,6 +312,8 @@ def _train_again(session: Session, record: TrialRecord, row: RowPlan, name: str)
 
 class LongWork:
     """Tells on stderr how far long work is, such as the encoding of texts: every few seconds.
+
+    Silent where the logger `pipeline.progress` is above INFO, as under `--json`.
 
     Args:
         say: Told a line.
@@ -274,12 +328,12 @@ class LongWork:
         self._say, self._clock = say, clock
         self._told = clock()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Notes that so much of the work is done."""
+    def __call__(self, what: str, done: int, total: int | None = None) -> None:
+        """Notes that so much of the work is done; of how much, where that is known."""
         now = self._clock()
-        if now - self._told >= self.EVERY_SECONDS:
+        if now - self._told >= self.EVERY_SECONDS and PROGRESS.level <= logging.INFO:
             self._told = now
-            self._say(f"{what}: {done:,} of {total:,}")
+            self._say(f"{what}: {done:,}" + ("" if total is None else f" of {total:,}"))
 
 
 def _folder(store: Store | Path | str) -> Path:

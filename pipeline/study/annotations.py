@@ -19,7 +19,7 @@ def annotation_of(path: tuple[str, ...]) -> Any:
     """
     current: Any = StudySpec
     for key in path:
-        mapping = next((found for found in _branches(current) if _is_mapping(found)), None)
+        mapping = next((found for found in branches(current) if _is_mapping(found)), None)
         if mapping is None:
             return None
         if is_dataclass(mapping):
@@ -36,18 +36,18 @@ def is_searchable(annotation: Any) -> bool:
 
 def takes_mapping(annotation: Any) -> bool:
     """Tells whether a key holds a section or a mapping, so that `low` there is a key of its own."""
-    return any(_is_mapping(found) for found in _branches(annotation))
+    return any(_is_mapping(found) for found in branches(annotation))
 
 
 def takes_only_whole_numbers(annotation: Any) -> bool:
     """Tells whether a key refuses a number with a fraction."""
-    branches = _branches(annotation)
-    return int in branches and float not in branches
+    types = branches(annotation)
+    return int in types and float not in types
 
 
 def keys_of(path: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the keys that a section has; none where the path leads to no section."""
-    for found in _branches(annotation_of(path)):
+    for found in branches(annotation_of(path)):
         if is_dataclass(found):
             return tuple(field.name for field in fields(found))
     return ()
@@ -58,12 +58,12 @@ def sections_with(key: str) -> list[str]:
     return [section for section in keys_of(()) if key in keys_of((section,))]
 
 
-def _branches(annotation: Any) -> Sequence[Any]:
+def branches(annotation: Any) -> Sequence[Any]:
     """Returns the types of a union, or the one type, without their notes."""
     if get_origin(annotation) is Annotated:
-        return _branches(get_args(annotation)[0])
+        return branches(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return [found for branch in get_args(annotation) for found in _branches(branch)]
+        return [found for branch in get_args(annotation) for found in branches(branch)]
     return [annotation]
 
 

@@ -23,6 +23,8 @@ class Entry:
         about: One phrase, shown by editors through the JSON Schema.
         options: Keys of its section that only some methods read; giving one to a method that
             does not read it is a fault.
+        network: For an encoder of texts whose vectors are learned: `module:Name` of the network
+            that reads its tokens; `target` is what fits them.
         metrics: For a kind of task: its metrics, the default primary one first.
         needs: Modules of an extra of this package that must be installed.
         extra: Which extra; or the whole requirement, where the modules belong to no extra.
@@ -34,6 +36,7 @@ class Entry:
     metrics: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     extra: str = ""
+    network: str = ""
 
     def missing(self) -> list[str]:
         """Returns the modules that are needed and not installed, importing none of them."""
@@ -64,7 +67,7 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         "multiclass": Entry(
             "pipeline.tasks.multiclass:Multiclass",
             "one of several labels",
-            options=_CLASS_OPTIONS,
+            options=("min_rows", *_CLASS_OPTIONS),
             metrics=("macro_f1", "accuracy", "micro_f1", "roc_auc", "log_loss"),
         ),
         "multilabel": Entry(
@@ -97,12 +100,26 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         "tfidf": Entry(
             "pipeline.data.term_vectors:TermVectors",
             "weights of words and pieces of words, reduced to a dense vector",
-            options=("width",),
+            options=("width", "linear"),
         ),
         "pretrained": Entry(
             "pipeline.data.sentence_vectors:SentenceVectors",
             "a frozen Hugging Face encoder, mean pooled",
             options=("path", "max_tokens"),
+        ),
+        "bag": Entry(
+            "pipeline.data.word_tokens:WordTokens",
+            "learned vectors of words and of pairs of words, averaged",
+            options=("vocabulary", "max_words", "embed", "buckets", "pool"),
+            network="pipeline.models.bag:Bag",
+        ),
+        "transformer": Entry(
+            "pipeline.data.piece_tokens:PieceTokens",
+            "a small transformer over pieces of words, learned from scratch",
+            options=("vocabulary", "max_tokens", "embed", "depth", "heads", "dropout", "pool"),
+            needs=("tokenizers",),
+            extra="text",
+            network="pipeline.models.transformer:Transformer",
         ),
     },
     "sharing": {
@@ -288,5 +305,14 @@ def load(role: str, name: str) -> Any:
     """Imports and returns the class or function that a name stands for."""
     if is_own(name):
         return import_own(name)
-    module, _, attribute = entry(role, name).target.partition(":")
+    return _imported(entry(role, name).target)
+
+
+def load_network(encoder: str) -> Any:
+    """Imports and returns the network that reads the tokens of an encoder of texts."""
+    return _imported(entry("encoder", encoder).network)
+
+
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)

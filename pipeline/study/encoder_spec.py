@@ -1,31 +1,63 @@
 """The section `model.encoder` of a study file."""
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pipeline.study.values import STRICT
+from pipeline.study.values import SEARCHABLE, STRICT, Count, Share
 
 
 @dataclass(frozen=True, config=STRICT)
 class EncoderSpec:
     """How texts become inputs; only where a source has `text`.
 
+    Keys where a range may stand give the network its shape: a study has one prepared data set,
+    so what shapes that is the same for all trials.
+
     Attributes:
         kind: A catalogue name, or several whose vectors stand side by side. Where it is not
             given: `tfidf`, and `pretrained` beside it where `path` is given, because the two know
             different things: which words stand there, and what they mean.
-        width: Numbers that the term weights of a document are reduced to.
+        width: Of `tfidf`: numbers that the term weights of a document are reduced to.
+        linear: Of `tfidf`: a linear model of the term weights beside the trunk, whose outputs are
+            added to those of each head but of tasks that write. Off by default: it has a weight
+            for each of tens of thousands of terms and each output, so that an epoch takes longer.
         path: Of `pretrained`: a folder, or a name of the Hugging Face hub.
-        max_tokens: Of `pretrained`: tokens of a document that it reads; what comes later is cut
-            off, and counted.
+        max_tokens: Of `pretrained` and `transformer`: tokens of a document that are read; what
+            comes later is cut off, and counted.
+        vocabulary: Of `bag`: words that have a vector of their own, those of most documents; of
+            `transformer`: pieces of words that its tokenizer knows. 8,192: every row of the table
+            costs a step of the optimizer, and rarer words stand in few documents.
+        max_words: Of `bag`: words of a document that are read; what comes later is cut off, and
+            counted.
+        embed: Of `bag` and `transformer`: width of what is learned for a word or a piece, and of
+            what is said of a document. 64: small tables, since there is little data to fill them.
+        buckets: Of `bag`: vectors that pairs of words share, each pair by its hash; 0 reads words
+            alone.
+        pool: Of `bag` and `transformer`: what is said of a document is the mean of its vectors,
+            or a mean in which each has a learned weight.
+        depth: Of `transformer`: layers. Two: a thousand documents do not fill more.
+        heads: Of `transformer`: attentions side by side in a layer, each of `embed` // `heads`
+            numbers.
+        dropout: Of `transformer`: share of activations dropped behind its tokens and after each
+            part of a layer.
     """
 
     kind: str | list[str] | None = None
     width: Annotated[int, Field(ge=2, le=8192)] = 512
+    linear: Annotated[bool, SEARCHABLE] = False
     path: str | None = None
     max_tokens: Annotated[int, Field(ge=8)] = 256
+    vocabulary: Annotated[int, Field(ge=16, le=2**20)] = 8192
+    max_words: Annotated[int, Field(ge=1, le=2**16)] = 1024
+    embed: Annotated[Count, SEARCHABLE] = 64
+    buckets: Annotated[int, Field(ge=0, le=2**22), SEARCHABLE] = 8192
+    pool: Annotated[Literal["mean", "attention"], SEARCHABLE] = "mean"
+    depth: Annotated[Count, SEARCHABLE] = 2
+    heads: Annotated[Count, SEARCHABLE] = 4
+    dropout: Annotated[Share, SEARCHABLE] = 0.1
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -33,3 +65,11 @@ class EncoderSpec:
         if self.kind is None:
             return ("tfidf",) if self.path is None else ("tfidf", "pretrained")
         return (self.kind,) if isinstance(self.kind, str) else tuple(self.kind)
+
+    def fitted(self) -> dict[str, Any]:
+        """Returns the keys that shape prepared data, not those of the network alone."""
+        hints = get_type_hints(type(self), include_extras=True)
+        return {
+            key: value for key, value in asdict(self).items()
+            if SEARCHABLE not in get_args(hints[key])
+        }  # fmt: skip

@@ -8,6 +8,7 @@ from pipeline.errors import Fault, near_miss
 from pipeline.study.catalogue import CATALOGUE, entry, names
 from pipeline.study.faults import shown
 from pipeline.study.own import CONTRACTS, is_own
+from pipeline.study.promote_spec import RIVALS
 from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import SplitSpec, StudySpec
 from pipeline.study.task_spec import TaskSpec
@@ -125,6 +126,10 @@ def _promote_faults(spec: StudySpec) -> Iterable[Fault]:
     if alias in ("latest", "previous") or re.fullmatch(r"v\d+", alias):
         rule = "must not be `latest`, `previous` or like `v2`, which are taken"
         yield Fault("promote.alias", rule, alias, "Such as `champion`.")
+    for row in spec.promote.gates.beat:
+        if row not in RIVALS:
+            rule = "is no row of the comparison that can be beaten"
+            yield Fault("promote.gates.beat", rule, row, near_miss(row, RIVALS))
 
 
 def _split_faults(key: str, split: SplitSpec) -> Iterable[Fault]:
@@ -134,6 +139,9 @@ def _split_faults(key: str, split: SplitSpec) -> Iterable[Fault]:
     if split.group is not None and split.stratify is not None:
         yield Fault(f"{key}.stratify", "cannot stand beside `group`, which moves rows together",
                     split.stratify)  # fmt: skip
+    if split.group is None and split.ungrouped != "refuse":
+        yield Fault(f"{key}.ungrouped", "is read beside `group` only", split.ungrouped,
+                    "Leave it out, or name the column of groups.")  # fmt: skip
     if split.time is not None and (split.stratify or split.group):
         yield Fault(f"{key}.time", "cannot stand beside `stratify` or `group`", split.time)
     if split.column is not None:

@@ -42,6 +42,8 @@ class SplitSpec:
         test: Share of rows to test on (without `column`).
         stratify: Task or column whose labels each part has in equal shares.
         group: Column whose values never stand in two parts.
+        ungrouped: What happens to a row without a value in `group`: `refuse` by default, since
+            a forgotten group is a leak; `own` makes it a group of its own, `drop` leaves it out.
         time: Column by which rows are ordered: train first, test last.
         duplicates: What happens to a row whose inputs also stand in another part: `keep` counts
             it, `drop` keeps the one in test, else in valid.
@@ -53,6 +55,7 @@ class SplitSpec:
     test: Share | None = None
     stratify: str | None = None
     group: str | None = None
+    ungrouped: Literal["refuse", "own", "drop"] = "refuse"
     time: str | None = None
     duplicates: Literal["keep", "drop"] = "keep"
 
@@ -151,11 +154,19 @@ class AugmentSpec:
         drop: Chance of hiding an input of a row: a number becomes its mean, a category `missing`.
         mixup: Parameter a of Beta(a, a), which mixes pairs of rows and their losses (Zhang et
             al., 2018); 0 mixes none.
+        word_dropout: Chance that a token of a text becomes an unknown one. This and the two below
+            need encoders that learn from tokens, such as `bag`: the vectors of others are computed
+            once, before training.
+        swap: Chance that a token changes places with a neighbour.
+        deletion: Chance that a token is left out; of a text at least one stays.
     """
 
     noise: Annotated[NonNegative, SEARCHABLE] = 0.0
     drop: Annotated[Share, SEARCHABLE] = 0.0
     mixup: Annotated[NonNegative, SEARCHABLE] = 0.0
+    word_dropout: Annotated[Share, SEARCHABLE] = 0.0
+    swap: Annotated[Share, SEARCHABLE] = 0.0
+    deletion: Annotated[Share, SEARCHABLE] = 0.0
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -283,7 +294,20 @@ class SearchSpec:
 
 @dataclass(frozen=True, config=STRICT)
 class StudySpec:
-    """A whole study file."""
+    """A whole study file.
+
+    Attributes:
+        name: Of the study, its experiment and its files; letters, digits, `_` and `-`.
+        sources: Where rows come from, each table under a name of its own.
+        tasks: What is learned, each target under a name of its own.
+        seed: Everything random is drawn from it: another seed, another study.
+        split: Which rows are trained on, selected on and tested on.
+        model: The network.
+        weights: How the losses of the tasks are put together.
+        train: How a member is trained.
+        search: How many trials are made of the ranges, and how.
+        promote: Where the best model goes, and what it must show before.
+    """
 
     name: StudyName
     sources: Annotated[dict[Name, SourceSpec], Field(min_length=1)]

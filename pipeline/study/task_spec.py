@@ -42,6 +42,8 @@ class TaskSpec:
         separator: What stands between the labels of a one-column multilabel target.
         threshold: Probability from which a label is given, or `tuned` to choose it on valid: one
             for all labels where the metric is micro_f1, else one a label.
+        min_rows: Fewest train rows of a label: rows of a rarer one have no label for this task,
+            and are counted. By default none is too rare; but a label must stand in train.
         class_weights: Weight of each label in the loss: `balanced`, or label to weight.
         loss: Loss of a regression.
         delta: Where the Huber loss turns linear, in standard deviations of the target.
@@ -69,6 +71,7 @@ class TaskSpec:
     positive: Label | None = None
     separator: str | None = None
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["tuned"] | None = None
+    min_rows: Count | None = None
     class_weights: Literal["balanced"] | dict[Label, Positive] | None = None
     loss: Annotated[Literal["squared", "absolute", "huber"], SEARCHABLE] = "squared"
     delta: Annotated[Positive, SEARCHABLE] = 1.0

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.text.choice import Budget, choose, choose_near, join, n_words
+from pipeline.text.cleaning import shown_text
 from pipeline.text.rouge import copied_share, length_ratio, rouge
 from pipeline.text.sentences import split_clauses, split_sentences
 from pipeline.text.tokens import is_unspaced
@@ -23,7 +24,11 @@ Unit = Literal["sentence", "clause"]
 
 
 def split_document(text: str, unit: Unit) -> tuple[str, ...]:
-    """Returns the sentences or clauses that may be chosen, without those that have no word."""
+    """Returns the sentences or clauses that may be chosen, without those that have no word.
+
+    A summary shows no tags of HTML and no control characters: they are taken out here.
+    """
+    text = shown_text(text)
     pieces = split_clauses(text) if unit == "clause" else split_sentences(text)
     worded = [piece.strip() for piece in pieces if n_words(piece)]
     return tuple(_without_comma(piece) if unit == "clause" else piece for piece in worded)[
@@ -42,10 +47,12 @@ class Document:
     Attributes:
         pieces: Its sentences or clauses, in order.
         references: Summaries by people; none where the document is only to be summarised.
+        title: Its title, where that is an input; a summary to compare with.
     """
 
     pieces: tuple[str, ...]
     references: tuple[str, ...] = ()
+    title: str = ""
 
     @cached_property
     def lengths(self) -> list[int]:
@@ -125,12 +132,17 @@ class Documents:
 
     def to_json(self) -> list[Any]:
         """Returns plain JSON values."""
-        return [[list(one.pieces), list(one.references)] for one in self.documents]
+        return [[one.pieces, one.references, one.title] for one in self.documents]
 
     @classmethod
-    def from_json(cls, stored: Iterable[Sequence[Sequence[str]]]) -> Documents:
-        """Reads what `to_json` gave."""
-        return cls(tuple(Document(tuple(pieces), tuple(refs)) for pieces, refs in stored))
+    def from_json(cls, stored: Iterable[Sequence[Any]]) -> Documents:
+        """Reads what `to_json` gave, or what was stored before documents had titles."""
+        return cls(
+            tuple(
+                Document(tuple(pieces), tuple(references), *title)
+                for pieces, references, *title in stored
+            )
+        )
 
 
 def score_text(metric: str, summary: str, document: Document) -> float:

@@ -110,7 +110,8 @@ def unseen_labels(task: str, column: str, unseen: Texts) -> DataError:
     more = f" and {len(counts) - _N_SHOWN} more" if len(counts) > _N_SHOWN else ""
     return DataError(
         f"Column `{column}` of task `{task}` must hold only labels that some train row has. "
-        f"Found {shown}{more}. Stratify the split by the task, merge rare labels, or empty them."
+        f"Found {shown}{more}. Stratify the split by the task, merge rare labels, empty them, or "
+        "leave them out by `min_rows` where the kind has it."
     )
 
 

@@ -12,7 +12,7 @@ from pipeline.tasks import metrics, ranking
 from pipeline.tasks.base import Decoded
 from pipeline.tasks.losses import cross_entropy
 from pipeline.tasks.metrics import Metric
-from pipeline.tasks.probabilities import softmax
+from pipeline.tasks.probabilities import largest, softmax
 from pipeline.tasks.single_label import SingleLabel
 
 if TYPE_CHECKING:
@@ -57,4 +57,4 @@ class Multiclass(SingleLabel):
 
     def decode(self, outputs: NDArray[Any]) -> Decoded:
         """Answers the most probable label; the first of several."""
-        return Decoded(outputs.argmax(axis=-1), lambda: softmax(outputs))
+        return Decoded(largest(outputs), lambda: softmax(outputs))

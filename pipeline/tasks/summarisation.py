@@ -7,7 +7,7 @@ document are put together again where answers are wanted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -192,20 +192,16 @@ class Summarisation(Kind):
 
     def documents_of(self, frame: pd.DataFrame) -> list[Document]:
         """Splits the documents of raw rows; a missing one has no pieces."""
-        column = self.info.options["text"]
-        texts = ["" if pd.isna(text) else str(text) for text in frame[column]]
-        return [Document(split_document(text, self.info.options["unit"])) for text in texts]
-
-    def rows_of(self, frame: pd.DataFrame, documents: list[Document]) -> pd.DataFrame:
-        """Returns the rows of all pieces, as `data.pieces` makes them for training."""
-        title = self.info.options["title"]
+        text, title = self.info.options["text"], self.info.options["title"]
         titles = frame[title] if title is not None else [None] * len(frame)
-        return piece_rows(
-            documents,
-            ["" if pd.isna(one) else str(one) for one in titles],
-            self.info.options["text"],
-            self.info.declared,
-        )
+        return [
+            Document(split_document(_written(one), self.info.options["unit"]), (), _written(head))
+            for one, head in zip(frame[text], titles, strict=True)
+        ]
+
+    def rows_of(self, documents: list[Document]) -> pd.DataFrame:
+        """Returns the rows of all pieces, as `data.pieces` makes them for training."""
+        return piece_rows(documents, self.info.options["text"], self.info.declared)
 
     def answer_documents(
         self, outputs: NDArray[Any], documents: list[Document]
@@ -232,26 +228,30 @@ def budget_of(spec: BudgetSpec | None) -> dict[str, float]:
     return {key: float(value) for key, value in found.items() if value is not None}
 
 
+def _written(cell: Any) -> str:
+    return "" if pd.isna(cell) else str(cell)
+
+
 def feature_columns(task: str) -> list[str]:
     """Returns the names of the columns that describe pieces."""
     return [f"{task}.{name}" for name in FEATURES]
 
 
-def piece_rows(documents: list[Document], titles: list[str], text: str, task: str) -> pd.DataFrame:
+def piece_rows(documents: Iterable[Document], text: str, task: str) -> pd.DataFrame:
     """Returns a row for each piece: its text, and what is known of it from its document.
 
     Args:
         documents: In order.
-        titles: Of the documents; "" where there is none.
         text: Name of the text column.
         task: Declared name of the task, which the features' names begin with.
     """
-    tables = [
-        sentence_features(document.pieces, title)
-        for document, title in zip(documents, titles, strict=True)
-    ]
+    pieces: list[str] = []
+    tables = []
+    for document in documents:
+        pieces += document.pieces
+        tables.append(sentence_features(document.pieces, document.title))
     columns = feature_columns(task)
     whole = np.concatenate(tables) if tables else np.zeros((0, len(columns)), np.float32)
     frame = pd.DataFrame(whole.astype(np.float64), columns=columns)
-    frame[text] = [piece for document in documents for piece in document.pieces]
+    frame[text] = pieces
     return frame

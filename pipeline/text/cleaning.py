@@ -44,14 +44,23 @@ class Found:
 def clean_text(text: str) -> str:
     """Returns a text in normal form (NFKC), without HTML and control characters.
 
-    Full-width letters become plain ones, `<p>` a line break's worth of space, `&amp;` an
-    ampersand; line breaks and tabs stay, because sentences and paragraphs end there.
+    Full-width letters become plain ones; see `shown_text`.
+    """
+    text = shown_text(text)
+    return text if unicodedata.is_normalized("NFKC", text) else unicodedata.normalize("NFKC", text)
+
+
+def shown_text(text: str) -> str:
+    """Returns what a text shows: without HTML and control characters, its letters as they are.
+
+    `<p>` becomes a line break's worth of space, `&amp;` an ampersand; line breaks and tabs stay,
+    because sentences and paragraphs end there.
     """
     text = _plain(text)
     if has_html(text):
         text = _ENTITY.sub(_character, _TAG.sub(" ", _HIDDEN.sub(" ", text)))
         text = _plain(text)  # `&#1;` is a control character too
-    return text if unicodedata.is_normalized("NFKC", text) else unicodedata.normalize("NFKC", text)
+    return text
 
 
 def has_html(text: str) -> bool:

@@ -7,6 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+TERMS = "terms"
+"""Name of the rows of term weights among the rows of texts."""
+
+_ROWS = 1024  # taken at once
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -38,8 +43,25 @@ class Ragged:
     def take(self, rows: NDArray[Any]) -> "Ragged":
         """Returns the rows at these positions, in this order."""
         lengths = self.lengths[rows]
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.arange(starts[-1]) + np.repeat(self.starts[:-1][rows] - starts[:-1], lengths)
+        starts = from_lengths(lengths)
+        items = np.empty(starts[-1], self.items.dtype)
+        values = None if self.values is None else np.empty(starts[-1], self.values.dtype)
+        for low in range(0, len(lengths), _ROWS):  # places take more memory than what they name
+            part = slice(low, low + _ROWS)
+            own = from_lengths(lengths[part])
+            shift = self.starts[:-1][rows[part]] - own[:-1]
+            places = np.arange(own[-1]) + np.repeat(shift, lengths[part])
+            inside = slice(starts[low], starts[low] + own[-1])
+            items[inside] = self.items[places]
+            if values is not None and self.values is not None:
+                values[inside] = self.values[places]
+        return Ragged(starts, items, values)
+
+    def cut(self, most: int) -> "Ragged":
+        """Returns rows of at most so many items, the first ones."""
+        lengths = np.minimum(self.lengths, most)
+        starts = from_lengths(lengths)
+        places = np.arange(starts[-1]) + np.repeat(self.starts[:-1] - starts[:-1], lengths)
         values = None if self.values is None else self.values[places]
         return Ragged(starts, self.items[places], values)
 

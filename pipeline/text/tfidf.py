@@ -110,7 +110,7 @@ def fit_tfidf(
         most_terms: Terms kept of each block: those of most documents, by hash where equal.
         progress: Told of each batch.
     """
-    counters = [_Counter() for _ in BLOCKS]
+    counters = [TermCounter() for _ in BLOCKS]
     for part in batches(texts):
         for counter, (hashes, documents, _) in zip(counters, _terms(texts[part]), strict=True):
             counter.add(hashes, documents)
@@ -119,7 +119,7 @@ def fit_tfidf(
     return Tfidf(*(_block(counter, len(texts), most_terms) for counter in counters))
 
 
-class _Counter:
+class TermCounter:
     """Counts the documents of each term, batch by batch."""
 
     def __init__(self) -> None:
@@ -137,11 +137,20 @@ class _Counter:
             place, np.concatenate([self.counts, counts]), minlength=len(self.terms)
         ).astype(np.int64)
 
+    def chosen(self, n_documents: int, most: int) -> NDArray[np.int64]:
+        """Returns the places of the terms of most documents, in the order of their hashes.
 
-def _block(counter: _Counter, n_documents: int, most_terms: int) -> Block:
-    kept = np.flatnonzero(counter.counts >= min(FEWEST_DOCUMENTS, n_documents))
-    by_count = kept[np.argsort(-counter.counts[kept], kind="stable")]
-    chosen = np.sort(by_count[:most_terms])
+        Args:
+            n_documents: All documents that were counted.
+            most: Terms chosen; of equal ones those of smaller hash.
+        """
+        kept = np.flatnonzero(self.counts >= min(FEWEST_DOCUMENTS, n_documents))
+        by_count = kept[np.argsort(-self.counts[kept], kind="stable")]
+        return np.sort(by_count[:most])
+
+
+def _block(counter: TermCounter, n_documents: int, most_terms: int) -> Block:
+    chosen = counter.chosen(n_documents, most_terms)
     idf = np.log((1 + n_documents) / (1 + counter.counts[chosen])) + 1
     return Block(counter.terms[chosen], idf.astype(np.float32))
 

@@ -7,6 +7,8 @@ from functools import lru_cache
 UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _TOKEN = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 _HAN = re.compile(f"[{UNSPACED}]")
+# Capitals that end before a capitalised word are one: `HTTPServer` is HTTP and Server.
+_NAME_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\dA-Za-z_]+")
 
 
 def tokenize(text: str) -> list[str]:
@@ -38,3 +40,8 @@ class RougeTokenizer:
 def token_ends(text: str, most: int) -> list[int]:
     """Returns where each of the first tokens ends in a text."""
     return [found.end() for found, _ in zip(_TOKEN.finditer(text), range(most), strict=False)]
+
+
+def name_words(name: str) -> str:
+    """Returns the words of a name that is written as one: `read_csvFile` is "read csv File"."""
+    return " ".join(_NAME_WORD.findall(name))

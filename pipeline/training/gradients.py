@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.build import Words
+from pipeline.models.texts import NO_TEXTS, Texts
 from pipeline.training.state import FlatState
 
 
@@ -46,6 +47,7 @@ def shared_gramian(
     numeric: Tensor,
     codes: Tensor,
     words: Words | None = None,
+    texts: Texts = NO_TEXTS,
 ) -> Tensor:
     """Returns the Gramian of the tasks' gradients with respect to what they share, on one batch.
 
@@ -58,6 +60,7 @@ def shared_gramian(
         numeric: (B, D).
         codes: (B, C).
         words: What tasks that write read and are to write.
+        texts: Of the B rows.
 
     Returns:
         (K, T, T).
@@ -65,7 +68,7 @@ def shared_gramian(
     tensors, shared = state.sharing_tensors
     model, was_training = state.model, state.model.training
     model.eval()
-    losses = losses_of(model.decide(model.encode(numeric, codes), words=words))
+    losses = losses_of(model.decide(model.encode(numeric, codes, texts), words=words))
     model.train(was_training)
     if not tensors:
         return losses.new_zeros(*losses.shape, losses.shape[1])

@@ -245,13 +245,15 @@ class Adam(Optimizer):
     square: Tensor
     betas = (0.9, 0.999)
     epsilon = 1e-8
+    _cut: tuple[Tensor, ...] | None = None  # whose rows are in `_rows`
+    _rows: list[list[list[Tensor]]]
 
     def _decay_and_move(
         self, parameters: Tensor, gradient: Tensor, rates: Rates, lr: Tensor, count: Tensor
     ) -> None:
         # On a CPU each member's row is updated in one pass while it is in the cache; a GPU would
         # wait for K launches, and takes passes over all of (K, P) instead.
-        if count.shape[1] == 1 and not parameters.is_cuda:
+        if count.shape[1] == 1 and parameters.is_cpu:
             self.move_rows(parameters, gradient, rates, lr, count)
         else:
             super()._decay_and_move(parameters, gradient, rates, lr, count)
@@ -269,11 +271,16 @@ class Adam(Optimizer):
             count: (K, 1).
         """
         first, second = self.betas
-        rows = zip(*map(torch.unbind, (parameters, gradient, self.mean, self.square, count[:, 0])),
-                   lr.flatten().tolist(), rates.decays, strict=True)  # fmt: skip
+        # A view of each row at each step would cost as much as a small update.
+        tensors = (parameters, gradient, self.mean, self.square)
+        if self._cut is None or any(a is not b for a, b in zip(self._cut, tensors, strict=True)):
+            self._cut = tensors
+            self._rows = [[[row] for row in rows.unbind()] for rows in tensors]
+        counts = [[n] for n in count[:, 0].unbind()]
+        rows = zip(*self._rows, counts, lr.flatten().tolist(), rates.decays, strict=True)
         for p, g, m, v, n, own_lr, decay in rows:
             torch._fused_adamw_(
-                [p], [g], [m], [v], [], [n], lr=own_lr, beta1=first, beta2=second,
+                p, g, m, v, [], n, lr=own_lr, beta1=first, beta2=second,
                 weight_decay=decay, eps=self.epsilon, amsgrad=False, maximize=False,
             )  # fmt: skip
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.data.prepared import Prepared
 from pipeline.errors import TrainingError
 from pipeline.models.build import MultiTaskModel, Words
+from pipeline.models.texts import Texts
 from pipeline.models.trunk import Rates as DropoutRates
 from pipeline.study.catalogue import load
 from pipeline.training.augmentation import (
@@ -23,16 +24,18 @@ from pipeline.training.augmentation import (
     perturb,
 )
 from pipeline.training.backward import WeightSums, balanced_gradient, weighted_gradient
-from pipeline.training.devices import CPU
 from pipeline.training.gradients import shared_gramian
 from pipeline.training.losses import TaskLosses
 from pipeline.training.members import Member, architecture_of, kinds_of, structure_of
 from pipeline.training.optimizers import Optimizer, Rates
+from pipeline.training.placement import Placed
+from pipeline.training.plain import PlainPass, is_plain
 from pipeline.training.predict import words_of
 from pipeline.training.rows import Rows
 from pipeline.training.schedules import progress_after_warmup
 from pipeline.training.state import FlatState
 from pipeline.training.streams import Streams
+from pipeline.training.text_augmentation import disturb
 from pipeline.training.weighting import stack_weights
 from pipeline.training.weighting.base import Step, Weighting
 
@@ -50,7 +53,12 @@ class Population:
         members: Of one structure.
         prepared: The data.
         dtype: Of parameters and inputs; float64 in tests against torch.optim.
-        device: Where they train. Initial parameters and noise are the same everywhere.
+        placed: The data where members train; by default on the CPU. Initial parameters and noise
+            are the same everywhere.
+
+    Attributes:
+        is_plain: Whether gradients are computed by `PlainPass` where a step allows it; else by
+            autograd.
 
     Raises:
         TrainingError: The members do not share one structure.
@@ -61,9 +69,11 @@ class Population:
         members: Sequence[Member],
         prepared: Prepared,
         dtype: torch.dtype = torch.float32,
-        device: torch.device = CPU,
+        placed: Placed | None = None,
     ) -> None:
         first = members[0]
+        placed = placed or Placed(prepared)
+        device = placed.device
         self._dtype, self._device = dtype, device
         self._structure = structure_of(first)
         self._check(members)
@@ -72,10 +82,13 @@ class Population:
         self.state = FlatState(
             architecture_of(first, prepared), [member.seed for member in members], dtype, device
         )
-        train = prepared.parts["train"]
-        targets = [torch.from_numpy(train.targets[k.info.name]).to(device) for k in self.kinds]
-        self._losses = TaskLosses(self.kinds, targets)
-        self.rows = Rows(train, self._losses.targets, dtype, device, first.train.exponent)
+        train = placed.part("train")
+        targets = [train.targets[kind.info.name] for kind in self.kinds]
+        self._losses = TaskLosses(self.kinds, targets, device)
+        self.rows = Rows(
+            train, self._losses.targets, dtype, device, first.train.exponent,
+            self.state.architecture.texts,
+        )  # fmt: skip
         self.streams = Streams(first.stream, dtype, device)
         self._n_numbers = len(prepared.encoder.numeric)
         self._segments, self._owners = self.state.segments()
@@ -97,6 +110,8 @@ class Population:
             [member.weighting for member in members], self.weights, self.streams
         )
         self._weighed = WeightSums(self.weights)
+        self.is_plain = is_plain(self.model) and not self.weighting.reads_gramian
+        self._plain: PlainPass | None = None  # made at the first step of the present members
         self.epochs = torch.zeros(len(members), dtype=torch.int64, device=device)
         self.first_losses = torch.full_like(self.weights, float("nan"))
         self._fresh = True  # some member has not trained its first batch
@@ -122,6 +137,7 @@ class Population:
             inputs=self._chance([model.dropout_input for model in models]),
             trunk=self._chance([model.dropout for model in models]),
             head=self._chance([model.dropout_head for model in models]),
+            text=self._chance([model.encoder.dropout for model in models]),
         )
 
     def _column(self, values: Sequence[float]) -> Tensor:
@@ -137,7 +153,9 @@ class Population:
 
     def keep(self, index: Tensor) -> None:
         """Goes on with the members at `index` only."""
-        self.members = [self.members[int(position)] for position in index]
+        self._plain = None
+        self.members = [self.members[position] for position in index.tolist()]
+        index = index.to(self._device)
         self.state.keep(index)
         self.optimizer.keep(index)
         self.weighting.keep(index)
@@ -152,6 +170,7 @@ class Population:
             TrainingError: They have another structure.
         """
         self._check(members)
+        self._plain = None
         self.members += members
         self.state.add([member.seed for member in members])
         self.optimizer.add(len(members))
@@ -198,13 +217,14 @@ class Population:
             (K, T, T) inner products of the gradients with respect to what tasks share.
         """
         rows = self.rows.order.draw(self.streams, "diagnostics")[: self.batch_size]
-        numeric, codes, targets = next(self.rows.batches(rows, self.batch_size))
+        numeric, codes, targets, texts = next(self.rows.batches(rows, self.batch_size))
         return shared_gramian(
             self.state,
             lambda out: self._losses(out, targets, None, None)[0],
             numeric,
             codes,
             self._words(targets),
+            texts,
         )
 
     def steps_of_epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None, int]]:
@@ -222,9 +242,10 @@ class Population:
             else self.rows.order.draw(self.streams, "order")
         )
         batches = self.rows.batches(order, self.batch_size)
-        for (numeric, codes, targets), lr in zip(batches, self._lr(), strict=True):
-            losses, labelled = self._step(numeric, codes, targets, lr)
-            yield losses, labelled, len(numeric)
+        whole = self._losses.labelled_batches(order, self.batch_size)
+        for batch, lr, every in zip(batches, self._lr(), whole, strict=True):
+            losses, labelled = self._step(*batch, lr, every)
+            yield losses, labelled, len(batch[0])
 
     def _lr(self) -> Tensor:
         """Returns the (steps, K, 1) learning rates of an epoch, by each member's own progress."""
@@ -235,48 +256,95 @@ class Population:
         return lr
 
     def _step(
-        self, numeric: Tensor, codes: Tensor, targets: Sequence[Tensor], lr: Tensor
+        self,
+        numeric: Tensor,
+        codes: Tensor,
+        targets: Sequence[Tensor],
+        texts: Texts,
+        lr: Tensor,
+        every: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """Trains on one batch; returns what `TaskLosses` does, without gradients."""
+        """Trains on one batch; returns what `TaskLosses` does, without gradients.
+
+        Args:
+            numeric: (B, D).
+            codes: (B, C).
+            targets: Of the batch.
+            texts: Likewise.
+            lr: (K, 1).
+            every: Whether the batch has labels of every task.
+        """
         n_rows = len(numeric)
         numeric = perturb(numeric, self.augmentation, self.streams, self._n_numbers)
         codes = hide_codes(codes, self.augmentation, self.streams)
+        texts = disturb(texts, self.augmentation, self.streams)
         mixing = draw_mixing(self.augmentation, n_rows, self.streams)
-        forward = partial(self._forward, numeric, codes, targets, mixing)
         position = self.streams.position() if self.weighting.looks_again else None
+        if self.is_plain and mixing is None and codes.dim() == 2:
+            forward, backward = self._plain_pass(numeric, codes, targets)
+        else:
+            forward = partial(self._forward, numeric, codes, targets, texts, mixing)
+            backward = partial(weighted_gradient, self.state)
         losses, labelled = forward()
         detached = losses.detach()
         self._note_first(detached)
+        step = None
         if not self.weighting.moves:
-            step, gradient = None, weighted_gradient(self.state, self.weights, losses)
+            gradient = backward(self.weights, losses)
         else:
             step = Step(detached, self._trained(labelled), lr)
-            gradient = self._weigh(losses, step)
-        self.optimizer.step(
-            self.state.parameters, gradient, self.rates, lr, self._segments, self._active(labelled)
-        )
+            gradient = self._weigh(losses, step, backward)
+        active = None if every and self._all_weighted else self._active(labelled)
+        self.optimizer.step(self.state.parameters, gradient, self.rates, lr, self._segments, active)
         if position is not None and step is not None:
             self.streams.rewind(position)
             self._look_again(forward, step)
         return detached, labelled
 
+    def _plain_pass(
+        self, numeric: Tensor, codes: Tensor, targets: Sequence[Tensor]
+    ) -> tuple[Callable[[], tuple[Tensor, Tensor | None]], Callable[[Tensor, Tensor], Tensor]]:
+        """Returns both directions through a plain network, without a graph."""
+        plain = self._plain = self._plain or PlainPass(self.state)
+        slopes: list[Tensor] = []
+
+        def forward() -> tuple[Tensor, Tensor | None]:
+            with torch.no_grad():
+                outputs = plain.outputs(numeric, codes, self._dropout)
+                losses, labelled, found = self._losses.with_slopes(outputs, targets, self.smoothing)
+            slopes[:] = [found]
+            return losses, labelled
+
+        def backward(weights: Tensor, losses: Tensor) -> Tensor:
+            with torch.no_grad():
+                return plain.gradient(slopes[0], weights)
+
+        return forward, backward
+
     def _forward(
-        self, numeric: Tensor, codes: Tensor, targets: Sequence[Tensor], mixing: Mixing | None
+        self,
+        numeric: Tensor,
+        codes: Tensor,
+        targets: Sequence[Tensor],
+        texts: Texts,
+        mixing: Mixing | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the losses of a batch, as `TaskLosses` does."""
-        features = self.model.encode(numeric, codes)
+        features = self.model.encode(numeric, codes, texts, self._dropout)
         if mixing is not None:
             features = mixing.mix(features)
         outputs = self.model.decide(features, self._dropout, self._words(targets))
         return self._losses(outputs, targets, self.smoothing, mixing)
 
-    def _weigh(self, losses: Tensor, step: Step) -> Tensor:
+    def _weigh(
+        self, losses: Tensor, step: Step, backward: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
         """Returns the (K, P) gradient as the members' strategy wants it."""
         if self.weighting.reads_gramian:
             weights, gradient = balanced_gradient(self.state, self.weighting, losses, step)
         else:
             weights = self.weighting.weigh(step)
-            gradient = weighted_gradient(self.state, weights, losses)
+            gradient = backward(weights, losses)
         self._weighed.add(weights, step.active)
         return gradient
 
@@ -307,13 +375,9 @@ class Population:
             self.first_losses = torch.where(self.first_losses.isnan(), losses, self.first_losses)
             self._fresh = False
 
-    def _active(self, labelled: Tensor | None) -> Tensor | None:
-        """Returns the (K, S) segments that this step moves; None where all do."""
-        if labelled is None and self._all_weighted:
-            return None
+    def _active(self, labelled: Tensor | None) -> Tensor:
+        """Returns the (K, S) segments that this step moves."""
         active = self._trained(labelled)
-        if labelled is not None and bool(active.all()):
-            return None
         any_task = active.any(1)
         columns = [any_task if owner is None else active[:, owner] for owner in self._owners]
         return torch.stack(columns, dim=1)

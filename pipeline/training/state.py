@@ -37,8 +37,9 @@ class FlatState:
     ) -> None:
         self.architecture = architecture
         self.device = device
-        self.model = build(architecture, len(seeds), dtype)
-        initialise(self.model, list(seeds))
+        with CPU:  # whatever the caller's default device is
+            self.model = build(architecture, len(seeds), dtype)
+            initialise(self.model, list(seeds))
         self.model.to(device)
         tensors = dict(member_tensors(self.model))
         self._shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
@@ -65,10 +66,11 @@ class FlatState:
 
         A segment is all that one task owns, or what tasks share (None), which comes first.
         """
-        owners = [
-            self.model.owners(name).broadcast_to(self._shapes[name]).flatten()
-            for name in self._names
-        ]
+        with CPU:  # as in the constructor
+            owners = [
+                self.model.owners(name).broadcast_to(self._shapes[name]).flatten()
+                for name in self._names
+            ]
         found, segments = torch.unique(torch.cat(owners), return_inverse=True)
         return segments.to(self.device), [
             None if owner == SHARED else owner for owner in found.tolist()
@@ -93,6 +95,14 @@ class FlatState:
         found = [(own, part) for own, part in zip(self._own, parts, strict=True) if part.any()]
         columns = [part for _, part in found]
         return [own for own, _ in found], torch.cat(columns) if columns else self.shared[:0]
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Returns the columns of `gradient` of each parameter, (K, ...), by its name."""
+        parts = torch.split(self.gradient, [own[0].numel() for own in self._own], dim=1)
+        return {
+            name: part.view(len(part), *self._shapes[name])
+            for name, part in zip(self._names, parts, strict=True)
+        }
 
     def collect_gradient(self) -> Tensor:
         """Copies the model's gradients into one (K, P) tensor and frees them."""

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -14,9 +15,9 @@ from pipeline.study.loading import parse_study
 People = Callable[..., pd.DataFrame]
 
 
-def _checked(text: str, folder: Path) -> dict:
+def _checked(text: str, folder: Path, counts: tuple[int | None, ...] = (50, None)) -> dict:
     study = parse_study(text, folder)
-    for rows in (50, None):
+    for rows in counts:
         assert check_data(study.spec, folder, None, rows)[0] == []
     return yaml.safe_load(text)
 
@@ -34,7 +35,7 @@ def test_a_draft_passes_check_and_says_what_it_guessed(people: People, tmp_path:
         "rich": "binary", "size": "regression", "level": "multiclass", "town": "multiclass",
         "topics": "multilabel"}  # fmt: skip
     assert draft["tasks"]["topics"]["separator"] == ";"
-    assert draft["split"] == {"train": 0.8, "valid": 0.1, "test": 0.1, "stratify": "rich"}
+    assert draft["split"] == {"train": 0.8, "valid": 0.1, "test": 0.1, "stratify": "level"}
 
 
 def test_a_split_column_is_used(people: People, tmp_path: Path) -> None:
@@ -88,4 +89,60 @@ def test_a_table_with_texts_gets_a_study_of_texts(tmp_path: Path) -> None:
     study = parse_study(text, tmp_path)
     assert study.spec.sources["table"].text_columns == ("body",)
     assert "# numeric: [length]" in text
-    assert check_data(study.spec, tmp_path)[0] == []
+    assert study.spec.model.encoder.kinds == ("tfidf",)
+    for rows in (50, None):
+        assert check_data(study.spec, tmp_path, None, rows)[0] == []
+
+
+def letters(n_rows: int = 60) -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    words = ["river", "stone", "cloud", "apple", "tower", "light", "paper", "horse"]
+    pieces = [[" ".join(draw.choice(words, 9)).capitalize() + "." for _ in range(5)]
+              for _ in range(n_rows)]  # fmt: skip
+    return pd.DataFrame(
+        {
+            "id": [f"n{row}" for row in range(n_rows)],
+            "body": [" ".join(found) for found in pieces],
+            "gist": [" ".join(found[:2]) for found in pieces],
+            "head": [" ".join(found[0].split()[::2]) for found in pieces],
+            "kind": ["a", "b"] * (n_rows // 2),
+        }
+    )
+
+
+def test_a_target_of_sentences_is_a_summary_of_the_longest_text(tmp_path: Path) -> None:
+    letters().to_csv(tmp_path / "t.csv", index=False)
+    draft = _checked(draft_study(tmp_path / "t.csv", ["gist", "kind"], folder=tmp_path), tmp_path)
+    assert draft["tasks"] == {
+        "gist": {"kind": "summarisation", "target": "gist", "text": "body", "metric": "rouge1"},
+        "kind": {"kind": "binary", "target": "kind"},
+    }
+    assert draft["sources"]["table"]["id"] == "id"
+    assert draft["sources"]["table"]["text"] == ["body"]
+
+
+def test_a_short_reference_is_met_by_a_clause_or_written(tmp_path: Path) -> None:
+    letters().to_csv(tmp_path / "t.csv", index=False)
+    for target, expected in (
+        ("head", {"kind": "summarisation", "unit": "clause", "budget": {"sentences": 1}}),
+        ("head:abstractive", {"kind": "abstractive"}),
+    ):
+        text = draft_study(tmp_path / "t.csv", [target], folder=tmp_path)
+        draft = _checked(text, tmp_path, (50,))
+        task = draft["tasks"]["head"]
+        assert task == {"target": "head", "text": "body", "metric": "rouge1", **expected}
+
+
+def test_a_summary_of_nothing_is_refused(tmp_path: Path) -> None:
+    letters()[["gist", "kind"]].to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(StudyError, match="needs a column of longer texts"):
+        draft_study(tmp_path / "t.csv", ["gist:summarisation"])
+    with pytest.raises(StudyError, match="Give the kind"):
+        draft_study(tmp_path / "t.csv", ["gist"])
+
+
+def test_the_task_with_most_labels_stratifies(tmp_path: Path) -> None:
+    table = letters().assign(split=["train", "train", "test"] * 20, place=list("uvuw") * 15)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    draft = _checked(draft_study(tmp_path / "t.csv", ["kind", "place"], folder=tmp_path), tmp_path)
+    assert draft["split"] == {"column": "split", "valid": 0.1, "stratify": "place"}

@@ -99,7 +99,9 @@ def test_an_unreadable_value_names_its_column(encoder, column, value, told) -> N
 
 
 def test_absent_columns_are_named_with_the_nearest(encoder: Encoder) -> None:
-    with pytest.raises(DataError, match=r"lacks the input columns `word`\. Did you mean `words`"):
+    with pytest.raises(
+        DataError, match=r"lacks the input columns `word`\. Is `word` there as `words`"
+    ):
         encoder.encode(TRAIN.rename(columns={"word": "words"}))
 
 

@@ -351,3 +351,27 @@ def test_two_processes_prepare_one_cache(tmp_path: Path) -> None:
     digests = {(tmp_path / f"digest{i}").read_text() for i in (1, 2)}
     assert {path.name for path in (tmp_path / "cache").iterdir()} == {"index", *digests}
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("ungrouped", ["own", "drop"])
+def test_rows_without_a_group_are_what_the_split_says(
+    ungrouped: str, small_spec: Spec, people: People, prepare
+) -> None:
+    table = people()
+    table["family"] = [f"f{i // 4}" for i in range(200)]
+    table.loc[:9, "family"] = ["", None] * 5
+    split = {"group": "family", "ungrouped": ungrouped}
+    prepared = prepare(small_spec(split=split), table)
+    assert sum(map(len, prepared.parts.values())) == (200 if ungrouped == "own" else 190)
+    groups = [set(part.groups.tolist()) for part in prepared.parts.values()]
+    n_families = table["family"][10:].nunique()
+    assert (
+        sum(map(len, groups))
+        == len(set.union(*groups))
+        == n_families + (10 if ungrouped == "own" else 0)
+    )
+    assert any("10 rows without a value in the group column `family`" in note
+               for note in prepared.report.warnings)  # fmt: skip
+    kept = prepare(small_spec(split={"group": "family"}), table[10:])  # others stay where they are
+    own = {part: set(rows.ids.tolist()) for part, rows in prepared.parts.items()}
+    assert all(set(kept.parts[part].ids.tolist()) <= own[part] for part in PARTS)

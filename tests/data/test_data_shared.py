@@ -72,6 +72,10 @@ def test_parkinsons_keeps_a_person_in_one_part(shared_data: Path, tmp_path: Path
         ("adult.csv.gz", ["income", "marital_status", "hours_per_week"]),
         ("parkinsons.csv.gz", ["motor_UPDRS", "total_UPDRS"]),
         ("yeast.csv.gz", ["Class1", "Class2"]),
+        ("news.csv.gz", ["category", "summary"]),
+        ("qa.jsonl.gz", ["qtype", "question:abstractive"]),
+        ("csl_zh.csv.gz", ["category", "discipline", "title"]),
+        ("scitldr_train.jsonl.gz", ["tldr"]),
     ],
 )
 def test_drafts_pass_check(shared_data: Path, tmp_path: Path, table: str, targets: list) -> None:

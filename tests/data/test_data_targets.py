@@ -80,3 +80,23 @@ def test_missing_labels_stay_missing(small_spec: Spec) -> None:
     prepared = build_prepared(small_spec(_STUDY), {"pupils": table}, {})
     assert prepared.tasks[1].n_labelled == {"train": 40, "valid": 16, "test": 16}
     assert int(np.isnan(prepared.parts["train"].targets["passed"]).sum()) == 8
+
+
+def test_rare_labels_are_missing_and_told(small_spec: Spec) -> None:
+    colours = ["red", "blue", "red", "blue", "red", "green", "red", "green", "blue", "white"]
+    text = """
+name: pupils
+sources: {pupils: {path: pupils.csv}}
+tasks: {colour: {kind: multiclass, target: colour, min_rows: 16}}
+split: {column: split}
+"""
+    table = {"pupils": _pupils(colour=colours * 8)}
+    prepared = build_prepared(small_spec(text), table, {})
+    assert prepared.tasks[0].classes == ("blue", "red")
+    assert prepared.tasks[0].n_labelled == {"train": 40, "valid": 8, "test": 8}
+    assert any("24 rows have no label" in note and "`green` (16), `white` (8)" in note
+               for note in prepared.report.warnings)  # fmt: skip
+    one = build_prepared(small_spec(text.replace("16", "1")), table, {})  # white: in no train row
+    assert one.tasks[0].classes == ("blue", "green", "red")
+    with pytest.raises(DataError, match=r"`white` in 8 rows.*`min_rows`"):
+        build_prepared(small_spec(text.replace(", min_rows: 16", "")), table, {})

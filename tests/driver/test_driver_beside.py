@@ -145,7 +145,9 @@ def test_a_row_asks_beside_others_as_it_asks_alone(straight, study, prepared, tm
                 )
                 for epoch in seen:
                     row.runs.epochs(epoch)
-            row.tell(row.keep(asked, trained))
+            records = row.records(asked, trained)
+            row.keep(asked, trained, records)
+            row.tell(records)
         for one, other in zip(folder.trials(), straight[1][plan.name][0], strict=True):
             assert one.params == pytest.approx(other.params, rel=1e-3)
             assert one.score == pytest.approx(other.score, abs=1e-4)

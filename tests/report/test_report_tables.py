@@ -109,10 +109,22 @@ def test_gates_are_shown_with_what_was_measured() -> None:
     gates = [
         {"name": "beats_constant", "passed": True, "value": 0.25, "threshold": 0.0},
         {"name": "max_task_loss.left", "passed": False, "value": -0.2, "threshold": -0.01},
-        {"name": "min_gain", "passed": True, "value": None, "threshold": 0.0},
-    ]
+        {"name": "min_gain", "passed": True, "value": 0.03, "threshold": 0.0, "bound": 0.01,
+         "note": "9 of 9 rows", "warns": False},
+        {"name": "clean_git", "passed": True, "value": None, "threshold": None, "bound": None,
+         "note": "changes", "warns": True},
+    ]  # fmt: skip
     text = shown(tables.gates_table({"model": "m", "decision": "refused", "gates": gates}))
     assert "m: refused" in text
-    assert row_of(text, "beats_constant") == ["beats_constant", "yes", "0.2500", "0.0000"]
-    assert row_of(text, "max_task_loss.left") == ["max_task_loss.left", "no", "-0.2000", "-0.0100"]
-    assert row_of(text, "min_gain")[2] == ""
+    assert row_of(text, "beats_constant")[:5] == ["beats_constant", "yes", "0.2500", "", "0.0000"]
+    assert row_of(text, "max_task_loss.left")[1] == "no"
+    assert row_of(text, "min_gain") == [
+        "min_gain", "yes", "0.0300", "0.0100", "0.0000", "9 of 9 rows",
+    ]  # fmt: skip
+    assert row_of(text, "clean_git")[1:3] == ["warns", ""]
+
+
+@pytest.mark.parametrize("said", ["promoted", "refused"])
+def test_a_dry_run_says_what_would_be(said: str) -> None:
+    decision = {"model": "m", "decision": said, "gates": [], "dry_run": True}
+    assert f"m: would be {said}" in shown(tables.gates_table(decision))

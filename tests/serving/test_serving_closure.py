@@ -86,3 +86,9 @@ def test_the_copy_names_this_package_nowhere() -> None:
     assert {f"{folder}/__init__.py".removeprefix("./") for folder in folders} <= set(files)
     assert name == package_files(METHODS)[0]
     assert name != package_files(METHODS[:1])[0]
+
+
+def test_a_learned_encoder_travels_with_its_network() -> None:
+    names = needed_modules([("encoder", "bag")])
+    assert {"pipeline.data.word_tokens", "pipeline.models.bag"} <= set(names)
+    assert "pipeline.models.bag" not in needed_modules([("encoder", "tfidf")])

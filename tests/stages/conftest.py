@@ -4,7 +4,7 @@ import pytest
 from stage_cases import Chain, chain_study, people
 
 from pipeline import compare, promote, search
-from pipeline.promotion.gates import Decision
+from pipeline.promotion.decision import Decision
 from pipeline.tracking.store import Store
 
 

@@ -165,6 +165,8 @@ CASES: list[tuple[str, Any, str, tuple[str, ...]]] = [
     ("split", {"train": 0.5, "valid": 0.5, "test": 0}, "split", ("above 0",)),
     ("split", {"column": "s", "time": "t"}, "split", ("not have both",)),
     ("split", {"time": "t", "group": "g"}, "split.time", ("cannot stand beside",)),
+    ("split.ungrouped", "own", "split.ungrouped", ("beside `group` only", "Leave it out")),
+    ("tasks.b.min_rows", 3, "tasks.b.min_rows", ("not read by `regression`",)),
     ("sources.people.split", {"train": 0.5}, "sources.people.split", ("sum to 1",)),
     ("weights", {"strategy": "equal", "low": 0.1}, "weights.low", ("not read by `equal`",)),
     ("weights.temperature", 2, "weights.temperature", ("not read by `fixed`",)),

@@ -1,5 +1,6 @@
 """Summaries: documents are put together from their pieces, scored as texts, weighted as wholes."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_raw_rows_become_pieces_and_an_empty_document_an_empty_summary() -> None
     frame = pd.DataFrame({"text": ["One here. Two there.", None, " ... ", "Last."]})
     documents = kind.documents_of(frame)
     assert [len(one.pieces) for one in documents] == [2, 0, 0, 1]
-    rows = kind.rows_of(frame, documents)
+    rows = kind.rows_of(documents)
     assert rows["text"].tolist() == ["One here.", "Two there.", "Last."]
     assert set(kind.info.options["features"]) <= set(rows.columns)
     answer = kind.answer_documents(np.zeros((3, 1)), documents)
@@ -102,9 +103,17 @@ def test_a_very_long_document_keeps_its_first_pieces() -> None:
     assert len(split_document("A few words here. " * 50_000, "sentence")) == MOST_PIECES
 
 
+def test_pieces_show_no_markup_and_keep_their_letters() -> None:
+    pieces = split_document("<p>Fish &amp; chips\x00 here.</p><br>\uff21ll of it.", "sentence")
+    assert pieces == ("Fish & chips  here.", "\uff21ll of it.")
+
+
 def test_documents_survive_json_and_remember_scores() -> None:
+    titled = Documents((*DOCUMENTS.documents, Document(("A b.",), ("a",), "On b")))
+    assert Documents.from_json(json.loads(json.dumps(titled.to_json()))) == titled
     again = Documents.from_json(DOCUMENTS.to_json())
     assert again == DOCUMENTS
+    assert Documents.from_json([[["A b."], ["a"]]])[0].title == ""
     first = again.score("rouge1", 0, (1,))
     assert again.score("rouge1", 0, (1,)) == first == pytest.approx(0.8)
     assert again.score("copied", 0, (0, 1)) == 1

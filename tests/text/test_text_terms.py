@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
-from pipeline.text.reduction import as_matrix, fit_reduction
+from pipeline.text.reduction import _BLOCK, _gram, as_matrix, fit_reduction
 from pipeline.text.terms import batches, piece_terms, read_words, word_terms
 from pipeline.text.tfidf import Tfidf, fit_tfidf
 
@@ -131,3 +131,8 @@ def test_the_reduction_finds_the_exact_directions() -> None:
     assert all_of_it.shape == (40, 40)
     kept = dense @ all_of_it.astype(np.float32)
     np.testing.assert_allclose(kept @ kept.T, dense @ dense.T, atol=5e-3)
+
+
+def test_products_by_blocks_are_those_of_the_whole_table() -> None:
+    table = np.random.default_rng(0).normal(size=(2 * _BLOCK + 5, 3)).astype(np.float32)
+    np.testing.assert_allclose(_gram(table), table.T.astype(np.float64) @ table, rtol=1e-12)

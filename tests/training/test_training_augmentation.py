@@ -89,7 +89,7 @@ def test_mixing_is_a_weighted_mean_of_two_rows() -> None:
 
 def test_mixed_rows_have_the_mixed_loss_of_both_labels(complete: Prepared) -> None:
     population = Population([member(0, mixup=1.0)], complete, torch.float64)
-    numeric, codes, targets = next(population.rows.batches(torch.arange(20), 20))
+    numeric, codes, targets, _ = next(population.rows.batches(torch.arange(20), 20))
     mixing = draw_mixing(population.augmentation, 20, started())
     assert mixing is not None
     features = mixing.mix(population.model.encode(numeric, codes))
@@ -106,16 +106,6 @@ def test_mixed_rows_have_the_mixed_loss_of_both_labels(complete: Prepared) -> No
     for t, target in enumerate(group[:, 0] for group in targets):
         expected = share * mean_loss(t, target) + (1 - share) * mean_loss(t, target[mixing.other])
         torch.testing.assert_close(losses[0, t], expected)
-
-
-def test_members_leave_with_their_rates() -> None:
-    rates = of(noise=[0.0, 0.5, 1.0], drop=[0.0, 0.0, 0.0], mixup=[0.1, 0.2, 0.3])
-    kept = rates.keep(torch.tensor([2, 0]))
-    assert kept.noise is not None
-    assert kept.mixup is not None
-    assert kept.noise.flatten().tolist() == [1.0, 0.0]
-    assert kept.mixup.flatten().tolist() == [0.3, 0.1]
-    assert kept.drop is None
 
 
 # --- streams -------------------------------------------------------------------------------------

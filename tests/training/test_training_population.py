@@ -149,10 +149,10 @@ def test_a_missing_label_does_not_count(complete: Prepared) -> None:
 def gathered(population: Population, n_epochs: int) -> list[list[Tensor]]:
     """Returns the rows of each batch of each epoch, found again by their first number."""
     epochs: list[list[Tensor]] = []
-    everything, _, _ = next(population.rows.batches(torch.arange(150), 150))
+    everything, *_ = next(population.rows.batches(torch.arange(150), 150))
     batches = population.rows.batches
 
-    def watched(order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor, list[Tensor]]]:
+    def watched(order: Tensor, batch_size: int) -> Iterator[tuple[object, ...]]:
         for batch in batches(order, batch_size):
             epochs[-1].append((batch[0][:, :1] == everything[:, 0]).nonzero()[:, 1])
             yield batch
