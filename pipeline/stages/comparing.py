@@ -133,7 +133,9 @@ def _note_readings(session: Session, tracker: Tracker, scored: Sequence[Scored])
             if f"{model.key}@{data}" not in known and model.key not in fresh:
                 fresh[model.key] = one.readings[model.key]
                 if model.run_id:
-                    track_test(tracker, model.run_id, model.epochs, fresh[model.key])
+                    track_test(
+                        session, tracker, model.key, model.run_id, model.epochs, fresh[model.key]
+                    )
     readings.add_all(data, fresh)
 
 
