@@ -44,12 +44,23 @@ def open_parent(study: Study, prepared: Prepared, folder: StudyFolder, tracker: 
             "search.order": spec.search.order,
             "seed": spec.seed,
         },
+        searched=searched_params(study, prepared),
         resume_run_id=record.get("run_id"),
     )
     # Until it ends, the search has no state: a kill must not leave that of an earlier launch.
     kept = {key: value for key, value in record.items() if key != "state"}
     folder.save_record({**kept, "run_id": run_id})
     return run_id
+
+
+def searched_params(study: Study, prepared: Prepared) -> list[str]:
+    """Returns the parameters of a trial's run that differ between trials.
+
+    Of loss weights those that count, `lambda.TASK`, in place of the ratios that are searched.
+    """
+    ratios = [path for path in study.ranges if path.startswith("weights.values.")]
+    weights = [f"lambda.{task.name}" for task in prepared.tasks] if ratios else []
+    return [*weights, *(path for path in study.ranges if path not in ratios)]
 
 
 class TrialRuns:

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from pipeline.models.generator import Generator, GeneratorShape
 from pipeline.models.heads import LinearHeads, make_heads
 from pipeline.models.layers import Embedding, MemberLayer, dropout
+from pipeline.models.linear_path import LinearPath
 from pipeline.models.sharing import SHARED
 from pipeline.models.stock import as_sharing
 from pipeline.models.texts import NO_TEXTS, Texts
 from pipeline.models.trunk import Rates
 from pipeline.study.catalogue import load, load_network
+from pipeline.text.ragged import TERMS
 
 WRITE_NUMBERS = 2**20
 """Chances of words held at once while writing: more fall out of the cache."""
@@ -44,6 +46,7 @@ class Architecture:
             the trunk says to its decoder.
         generators: Task to the shape of its decoder, for tasks that write.
         readers: Encoder of texts to the shape of its network, where its vectors are learned.
+        linear: Columns of the term weights that heads read directly; 0 where they do not.
         options: Keys of the section `model` that only this sharing reads, such as `experts`.
     """
 
@@ -59,6 +62,7 @@ class Architecture:
     options: Mapping[str, Any] = field(default_factory=dict)
     generators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     readers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    linear: int = 0
 
     @property
     def n_features(self) -> int:
@@ -73,7 +77,7 @@ class Architecture:
     @property
     def texts(self) -> tuple[str, ...]:
         """Names of the rows of texts that the network reads: see `Part.texts`."""
-        return tuple(self.readers)
+        return (*self.readers, *((TERMS,) if self.linear else ()))
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values; the order of `heads` is kept."""
@@ -116,6 +120,13 @@ class MultiTaskModel(nn.Module):
         self.heads = make_heads(
             architecture, n_members, self.sharing.width, self.sharing.one_read, dtype
         )
+        self.linear = (
+            LinearPath(
+                n_members, architecture.linear, architecture.heads, architecture.generators, dtype
+            )
+            if architecture.linear
+            else None
+        )
         self.generators = nn.ModuleList(
             Generator(n_members, GeneratorShape.from_json(shape), dtype)
             for shape in architecture.generators.values()
@@ -142,6 +153,8 @@ class MultiTaskModel(nn.Module):
         if part == "generators":
             task = list(self.architecture.generators)[int(rest.partition(".")[0])]
             return torch.tensor(list(self.architecture.heads).index(task))
+        if part == "linear" and self.linear is not None:
+            return torch.tensor(self.linear.owners)
         if part != "heads":
             return torch.tensor(SHARED)
         if isinstance(self.heads, LinearHeads):
@@ -165,7 +178,7 @@ class MultiTaskModel(nn.Module):
 
         Returns:
             (K, B, F) features; where each task has tables and readers of its own, F has the
-            vectors of all.
+            vectors of all. What a linear path says stands last.
         """
         if numeric.dim() == 2:
             numeric = numeric.expand(self.n_members, *numeric.shape)
@@ -175,6 +188,9 @@ class MultiTaskModel(nn.Module):
             for table in range(self._n_tables)
             for name, each in self._readers()
         ]
+        if self.linear is not None:
+            assert texts.terms is not None, "a linear path reads term weights"
+            parts.append(self.linear(texts.terms))
         return torch.cat(parts, dim=2) if len(parts) > 1 else numeric
 
     def _readers(self) -> Iterator[tuple[str, nn.ModuleList]]:
@@ -194,11 +210,17 @@ class MultiTaskModel(nn.Module):
                 losses of those words (see `Generator.losses`); else what the trunk says to the
                 decoder.
         """
+        said = None
+        if self.linear is not None:
+            width = self.linear.width
+            features, said = features[..., :-width], features[..., -width:]
         if rates is not None:
             features = dropout(features, rates.inputs, rates.noise, "inputs")
         if self.sharing.own_inputs:
             features = self._by_task(features)
         outputs: Tensor = self.heads(self.sharing(features, rates), rates)
+        if said is not None and self.linear is not None:
+            outputs = self.linear.add(outputs, said)
         return outputs if not words else self._scored(outputs, words, rates)
 
     def _generators(self) -> Iterator[tuple[str, Generator]]:

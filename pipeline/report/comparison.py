@@ -33,7 +33,7 @@ def comparison_page(document: Mapping[str, Any]) -> str:
     """Returns the comparison in Markdown, for the parent run's page."""
     tables = [cells for cells in (row_cells(document), task_cells(document)) if cells]
     notes = "\n".join(f"- {note}" for note in comparison_notes(document))
-    return "\n\n".join([f"**Comparison on {document['split']}**", *map(_markdown, tables), notes])
+    return "\n\n".join([f"**Comparison on {document['split']}**", *map(markdown, tables), notes])
 
 
 def row_cells(document: Mapping[str, Any]) -> Cells:
@@ -184,7 +184,8 @@ def _table(title: str, cells: Cells, bold: Sequence[str] = ()) -> Table:
     return table
 
 
-def _markdown(cells: Cells) -> str:
+def markdown(cells: Cells) -> str:
+    """Returns cells as a table in Markdown, the header first."""
     lines = [cells[0], ["---"] * len(cells[0]), *cells[1:]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -75,6 +75,7 @@ class StudyTracker:
         *,
         params: Mapping[str, Any],
         tags: Mapping[str, str] | None = None,
+        searched: Sequence[str] | None = None,
         resume_run_id: str | None = None,
     ) -> str:
         """Opens the experiment and the parent run and returns its id."""
@@ -100,6 +101,13 @@ class StudyTracker:
             f"Describing the study {name}",
             lambda run_id: parent.describe_study(
                 self._client, run_id, name, prepared, params, files
+            ),
+            self.run_id,
+        )
+        self._submit(
+            f"Arranging the pages of {name}",
+            lambda run_id: parent.arrange_pages(
+                self._client, self.experiment_id, run_id, name, prepared, searched
             ),
             self.run_id,
         )
@@ -174,6 +182,14 @@ class StudyTracker:
     ) -> None:
         """Buffers best-so-far values of the parent run; `step` is the trial's number."""
         self.log_epoch(self.run_id, step, metrics, timestamp_ms)
+
+    def refresh_files(self, make: Callable[[], Mapping[str, str]]) -> None:
+        """Has files of the parent run made and kept later, in the writer's thread."""
+        self._submit(
+            f"Refreshing files of the run {self.run_id}",
+            lambda run_id: runs.log_files(self._client, run_id, make()),
+            self.run_id,
+        )
 
     def finish_study(
         self,

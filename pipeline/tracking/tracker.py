@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pandas as pd
@@ -34,6 +34,7 @@ class Tracker(Protocol):
         *,
         params: Mapping[str, Any],
         tags: Mapping[str, str] | None = None,
+        searched: Sequence[str] | None = None,
         resume_run_id: str | None = None,
     ) -> str:
         """Opens the experiment and the parent run; everything else needs this first.
@@ -44,6 +45,8 @@ class Tracker(Protocol):
             prepared: Gives the data sets, digests and what preparing found.
             params: Ranges by dotted path, and other values worth a column.
             tags: More tags of the parent run.
+            searched: Parameters that differ between trials, named as in their runs, for the
+                views of the UI; None leaves the views as they are.
             resume_run_id: Parent run of the study that goes on; a new one is made where it is
                 None or was deleted.
 
@@ -89,6 +92,13 @@ class Tracker(Protocol):
         self, step: int, metrics: Mapping[str, float], timestamp_ms: int | None = None
     ) -> None:
         """Buffers best-so-far values of the parent run; `step` is the trial's number."""
+
+    def refresh_files(self, make: Callable[[], Mapping[str, str]]) -> None:
+        """Has files of the parent run made and kept later, off the training path.
+
+        Args:
+            make: Returns texts by name; called in the tracker's own thread.
+        """
 
     def finish_study(
         self,
@@ -155,6 +165,7 @@ class NullTracker:
         *,
         params: Mapping[str, Any],
         tags: Mapping[str, str] | None = None,
+        searched: Sequence[str] | None = None,
         resume_run_id: str | None = None,
     ) -> str:
         """Returns an id that stands for nothing."""
@@ -185,6 +196,9 @@ class NullTracker:
     def study_progress(
         self, step: int, metrics: Mapping[str, float], timestamp_ms: int | None = None
     ) -> None:
+        """Does nothing."""
+
+    def refresh_files(self, make: Callable[[], Mapping[str, str]]) -> None:
         """Does nothing."""
 
     def finish_study(

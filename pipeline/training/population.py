@@ -35,6 +35,7 @@ from pipeline.training.rows import Rows
 from pipeline.training.schedules import progress_after_warmup
 from pipeline.training.state import FlatState
 from pipeline.training.streams import Streams
+from pipeline.training.text_augmentation import disturb
 from pipeline.training.weighting import stack_weights
 from pipeline.training.weighting.base import Step, Weighting
 
@@ -262,6 +263,7 @@ class Population:
         n_rows = len(numeric)
         numeric = perturb(numeric, self.augmentation, self.streams, self._n_numbers)
         codes = hide_codes(codes, self.augmentation, self.streams)
+        texts = disturb(texts, self.augmentation, self.streams)
         mixing = draw_mixing(self.augmentation, n_rows, self.streams)
         position = self.streams.position() if self.weighting.looks_again else None
         if self.is_plain and mixing is None and codes.dim() == 2:
