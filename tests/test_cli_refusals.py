@@ -1,5 +1,6 @@
 """Input that is wrong: exit code 2, one message with its key and remedy, nothing half written."""
 
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from cli_cases import Change, Done, mtl, write_case
 
+from pipeline.serving import connection
 from pipeline.tracking.store import Store
 
 
@@ -220,6 +222,21 @@ def test_an_unknown_server_is_refused(tmp_path: Path) -> None:
     study = write_case(tmp_path)
     done = mtl("search", study, "--tracking-uri", "ftp://nobody")
     check_refused(done, ("--tracking-uri", "ftp://nobody"))
+
+
+@pytest.mark.parametrize("command", ["search", "rollback"])
+def test_a_server_that_nobody_runs_is_told_at_once(
+    tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_ATTEMPTS", 1)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.socket() as taken:  # bound and not listening: nobody else gets the port
+        taken.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        what = "people" if command == "rollback" else write_case(tmp_path, "cli_resumed")
+        done = mtl(command, what, "--tracking-uri", uri)
+    check_refused(done, (uri, "cannot be reached", "--tracking-uri"))
 
 
 def flip(frame: pd.DataFrame) -> None:

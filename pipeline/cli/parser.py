@@ -81,6 +81,8 @@ def make_parser() -> argparse.ArgumentParser:
                                   help="compare the best trial with its baselines")  # fmt: skip
     compare.add_argument("--split", choices=("valid", "test"), default="test")
     compare.add_argument("--read-only", action="store_true", help="train and record nothing")
+    compare.add_argument("--html", type=Path, metavar="FILE",
+                         help="write the report of these studies as one HTML file")  # fmt: skip
     compare.add_argument("--workers", type=_positive,
                          help="local processes (one a core); changes no result")  # fmt: skip
     compare.set_defaults(command=run.compare)
@@ -91,6 +93,13 @@ def make_parser() -> argparse.ArgumentParser:
                        help="most models to train; to be stated above 20 tasks")  # fmt: skip
     group.add_argument("--workers", type=_positive, help="local processes (default: one a core)")
     group.set_defaults(command=run.group)
+
+    ui = commands.add_parser("ui", parents=[study, store, result],
+                             help="look at a study in MLflow's UI")  # fmt: skip
+    ui.add_argument("--port", type=_positive, help="of 127.0.0.1 (default: a free one)")
+    ui.add_argument("--no-browser", action="store_false", dest="browser",
+                    help="print where to look, and open nothing")  # fmt: skip
+    ui.set_defaults(command=run.ui)
 
     promote = commands.add_parser("promote", parents=[study, store, result],
                                   help="register a trial's model and move the alias")  # fmt: skip

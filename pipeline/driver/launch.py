@@ -67,8 +67,8 @@ class SearchResult:
         trials: All finished trials, in number order.
         run_id: The parent run.
         seconds: From the first ask to the last tell of this launch.
-        phases: Seconds of each phase; `wait`, which lies within the others, is how long a worker
-            had nothing to train, on average.
+        phases: Seconds of each phase. What is tracked of a cohort while the next one trains lies
+            within `train`; so does `wait`, how long a worker had nothing to train, on average.
     """
 
     trials: tuple[TrialRecord, ...]

@@ -53,6 +53,7 @@ def open_parent(
             "search.order": spec.search.order,
             "seed": spec.seed,
         },
+        searched=searched_params(study, prepared),
         tags={"device": device_title(device)},
         resume_run_id=record.get("run_id"),
     )
@@ -60,6 +61,16 @@ def open_parent(
     kept = {key: value for key, value in record.items() if key != "state"}
     folder.save_record({**kept, "run_id": run_id})
     return run_id
+
+
+def searched_params(study: Study, prepared: Prepared) -> list[str]:
+    """Returns the parameters of a trial's run that differ between trials.
+
+    Of loss weights those that count, `lambda.TASK`, in place of the ratios that are searched.
+    """
+    ratios = [path for path in study.ranges if path.startswith("weights.values.")]
+    weights = [f"lambda.{task.name}" for task in prepared.tasks] if ratios else []
+    return [*weights, *(path for path in study.ranges if path not in ratios)]
 
 
 class TrialRuns:

@@ -14,6 +14,7 @@ from pipeline.driver.json_files import read_json, write_json
 from pipeline.driver.trials import evaluation_metrics
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.stages.evaluating import track_test
+from pipeline.stages.samples import track_samples
 from pipeline.stages.session import (
     DEFAULT_STORE,
     LongWork,
@@ -84,6 +85,7 @@ def compare(
             _note_readings(session, tracker, scored)
         _track_rows(session, tracker, scored, part)
         document: dict[str, Any] = _document(session, scored, part)
+        track_samples(tracker, find_choice(session).shipped, part, document["samples"])
         tracker.flush()  # what is known is not written again
         write_json(comparison_file(session, part), document)
     return document
@@ -131,7 +133,9 @@ def _note_readings(session: Session, tracker: Tracker, scored: Sequence[Scored])
             if f"{model.key}@{data}" not in known and model.key not in fresh:
                 fresh[model.key] = one.readings[model.key]
                 if model.run_id:
-                    track_test(tracker, model.run_id, model.epochs, fresh[model.key])
+                    track_test(
+                        session, tracker, model.key, model.run_id, model.epochs, fresh[model.key]
+                    )
     readings.add_all(data, fresh)
 
 

@@ -25,6 +25,7 @@ from pipeline.stages.session import (
     say_on_stderr,
 )
 from pipeline.study.loading import Study
+from pipeline.tracking.records import now_ms
 from pipeline.tracking.store import Store
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.predict import predict_member
@@ -97,7 +98,7 @@ def read_test(session: Session, tracker: Tracker, record: TrialRecord, say: Say)
         return known
     found = evaluate_predictor(session, model_of(session, record, say), "test")
     Readings(session.folder).add(record.key, session.prepared.data_digest, found)
-    track_test(tracker, record.run_id, record.epochs, found)
+    track_test(session, tracker, record.key, record.run_id, record.epochs, found)
     return found
 
 
@@ -111,7 +112,22 @@ def evaluate_predictor(session: Session, predictor: Predictor, part: str) -> Eva
     return evaluate_one(kinds, outputs, rows.targets, part)
 
 
-def track_test(tracker: Tracker, run_id: str, step: int, found: Evaluation) -> None:
-    """Adds test metrics to a run."""
+def track_test(
+    session: Session, tracker: Tracker, key: str, run_id: str, step: int, found: Evaluation
+) -> None:
+    """Adds test metrics to a run, and to its model where that was logged.
+
+    Args:
+        session: The study.
+        tracker: Records it.
+        key: Of the model.
+        run_id: Of its run.
+        step: The epoch whose parameters it has.
+        found: What was read.
+    """
     metrics = {**evaluation_metrics(found), "test/score": found.mean}
-    tracker.log_epoch(run_id, step, metrics)
+    now = now_ms()
+    tracker.log_epoch(run_id, step, metrics, now)
+    model_id = session.folder.record().get("models", {}).get(key)
+    if model_id is not None:
+        tracker.log_model_metrics(model_id, run_id, step, metrics, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,25 @@ from pipeline.driver.observers import Observer
 from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.driver.search import Description, Search
 from pipeline.errors import StudyError
-from pipeline.report.pareto import front_files, pareto_json
-from pipeline.report.tables import choice_json, study_page, trials_frame
+from pipeline.report.pareto import pareto_json
+from pipeline.report.refresh import ReportRefresh
+from pipeline.report.tables import choice_json
+from pipeline.stages.describing import describe as describe_study
+from pipeline.stages.describing import report_files, running_material
+from pipeline.stages.samples import track_samples, valid_samples
 from pipeline.stages.session import (
     DEFAULT_STORE,
     Say,
     Session,
     Tables,
     driver_lock,
+    model_of,
     open_session,
     say_on_stderr,
     workers_of,
 )
 from pipeline.study.loading import Study
 from pipeline.tracking.archive import archive_experiment
-from pipeline.tracking.pages import runs_page
 from pipeline.tracking.store import Store
 from pipeline.tracking.study_tracker import StudyTracker
 from pipeline.tracking.tracker import Tracker
@@ -104,20 +108,30 @@ def search(
         with tracker or StudyTracker(session.store) as recorder:
 
             def describe(trials: Sequence[TrialRecord], state: str) -> Description:
-                link = runs_page(recorder.experiment_id)
-                choice = choose(session.folder, study.spec.search.finalists)
-                page = study_page(session.name, trials, state, link, choice)
-                return trials_frame(trials), page, front_files(trials)
+                return describe_study(session, recorder.experiment_id, trials, state)
 
+            def report(trials: Sequence[TrialRecord]) -> Mapping[str, str]:
+                return report_files(running_material(session, trials))
+
+            watching = [*observers, ReportRefresh(report, recorder.refresh_files)]
             result = Search(
-                study, session.prepared, session.folder, recorder, options, observers, describe
+                study, session.prepared, session.folder, recorder, options, watching, describe
             ).run()
+            _track_samples(session, recorder, say)
             if baselines:
                 RowsBeside(
                     study, session.prepared, session.folder, recorder, say, n_workers,
                     session.device,
                 ).run()  # fmt: skip
             return _search_json(session, result, recorder.experiment_id)
+
+
+def _track_samples(session: Session, tracker: Tracker, say: Say) -> None:
+    """Shows on the shipped model's run what it makes of documents of valid, where there are any."""
+    choice = choose(session.folder, session.study.spec.search.finalists)
+    if choice is not None and session.prepared.documents:
+        predictor = model_of(session, choice.shipped, say)
+        track_samples(tracker, choice.shipped, "valid", valid_samples(session, predictor))
 
 
 def _archive(session: Session) -> str:

@@ -19,7 +19,6 @@ from pipeline.data.prepare import prepare_data
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import one_thread
 from pipeline.driver.choice import Choice, choose
-from pipeline.driver.json_files import read_json
 from pipeline.driver.launch import default_workers
 from pipeline.driver.precision import trains_in_bf16
 from pipeline.driver.records import StudyFolder, TrialRecord
@@ -27,11 +26,9 @@ from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.driver.rows import RowPlan, tuned_row
 from pipeline.driver.trials import make_predictor
 from pipeline.errors import InputError, StoreError, TrainingError
-from pipeline.report.comparison import comparison_page
-from pipeline.report.tables import study_page, trials_frame
 from pipeline.serving.predictor import Predictor
+from pipeline.stages.describing import comparison_path, describe
 from pipeline.study.loading import Study
-from pipeline.tracking.pages import runs_page
 from pipeline.tracking.records import State
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_tracker import StudyTracker
@@ -206,21 +203,13 @@ def recording(session: Session) -> Iterator[Tracker]:
             yield tracker
         finally:
             trials = folder.trials()
-            choice = choose(folder, session.study.spec.search.finalists)
-            link = runs_page(tracker.experiment_id)
-            page = study_page(session.name, trials, state, link, choice)
-            known = read_json(comparison_file(session, "test")) if choice else None
-            if known is not None:
-                page += "\n\n" + comparison_page(known)
-            tracker.finish_study(state, trials_frame(trials), page)
+            table, page, files = describe(session, tracker.experiment_id, trials, state)
+            tracker.finish_study(state, table, page, files)
 
 
 def comparison_file(session: Session, part: str) -> Path:
     """Returns where the comparison of the model that the study ends with is kept."""
-    choice = find_choice(session)
-    n_trials = len(session.folder.trials())
-    folder = session.folder.path / "comparisons"
-    return folder / f"{part}-{choice.shipped.key}-of-{n_trials}.json"
+    return comparison_path(session.folder, find_choice(session), part)
 
 
 def find_choice(session: Session) -> Choice:

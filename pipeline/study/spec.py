@@ -154,11 +154,19 @@ class AugmentSpec:
         drop: Chance of hiding an input of a row: a number becomes its mean, a category `missing`.
         mixup: Parameter a of Beta(a, a), which mixes pairs of rows and their losses (Zhang et
             al., 2018); 0 mixes none.
+        word_dropout: Chance that a token of a text becomes an unknown one. This and the two below
+            need encoders that learn from tokens, such as `bag`: the vectors of others are computed
+            once, before training.
+        swap: Chance that a token changes places with a neighbour.
+        deletion: Chance that a token is left out; of a text at least one stays.
     """
 
     noise: Annotated[NonNegative, SEARCHABLE] = 0.0
     drop: Annotated[Share, SEARCHABLE] = 0.0
     mixup: Annotated[NonNegative, SEARCHABLE] = 0.0
+    word_dropout: Annotated[Share, SEARCHABLE] = 0.0
+    swap: Annotated[Share, SEARCHABLE] = 0.0
+    deletion: Annotated[Share, SEARCHABLE] = 0.0
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,8 +1,8 @@
-"""Augmentation of table batches, for train batches only; each member has its own rates."""
+"""Augmentation of batches, for train batches only; each member has its own rates."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from scipy.stats import beta
@@ -21,11 +21,23 @@ class Augmentation:
         noise: Standard deviation of Gaussian noise on standardised numbers.
         drop: Chance that a numeric input is hidden (set to its mean, 0).
         mixup: Parameter a of Beta(a, a); on the CPU, where shares are computed.
+        word_dropout: Chance that a token of a text becomes unknown.
+        swap: Chance that it changes places with a neighbour.
+        deletion: Chance that it goes.
     """
 
     noise: Tensor | None
     drop: Tensor | None
     mixup: Tensor | None
+    word_dropout: Tensor | None = None
+    swap: Tensor | None = None
+    deletion: Tensor | None = None
+
+    @property
+    def changes_texts(self) -> bool:
+        """Whether some member changes the tokens of texts."""
+        rates = (self.word_dropout, self.swap, self.deletion)
+        return any(rate is not None for rate in rates)
 
     @classmethod
     def of(
@@ -39,9 +51,13 @@ class Augmentation:
             return torch.tensor(values, dtype=dtype, device=where).reshape(-1, 1, 1)
 
         return cls(
-            noise=column([spec.noise for spec in specs]),
-            drop=column([spec.drop for spec in specs]),
-            mixup=column([spec.mixup for spec in specs], CPU),
+            **{
+                one.name: column(
+                    [getattr(spec, one.name) for spec in specs],
+                    CPU if one.name == "mixup" else device,
+                )
+                for one in fields(cls)
+            }
         )
 
 

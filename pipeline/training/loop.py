@@ -7,11 +7,14 @@ from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import Evaluation, evaluate_members, evaluate_one, tuned
+from pipeline.models.build import MultiTaskModel
 from pipeline.training.devices import CPU
 from pipeline.training.diagnostics import MeanCosines, describe, is_due
 from pipeline.training.members import (
@@ -215,7 +218,7 @@ def _broken(population: Population, losses: Tensor) -> dict[int, str]:
 
 def _valid(population: Population, placed: Placed, broken: dict[int, str]) -> dict[int, Evaluation]:
     """Returns the primary metrics on valid of each member whose outputs are finite."""
-    outputs = predict_part(population.model, placed.part("valid"))
+    outputs = _outputs(population.model, population.members, placed)
     finite = torch.ones(len(population.members), dtype=torch.bool, device=CPU)
     for values in outputs.values():
         finite &= torch.isfinite(torch.from_numpy(values)).flatten(1).all(1)
@@ -233,6 +236,22 @@ def _valid(population: Population, placed: Placed, broken: dict[int, str]) -> di
     targets = placed.prepared.parts["valid"].targets
     found = evaluate_members(population.kinds, chosen, targets, "valid", primary_only=True)
     return {population.members[k].number: found[i] for i, k in enumerate(sound)}
+
+
+def _outputs(
+    model: MultiTaskModel, members: Sequence[Member], placed: Placed
+) -> dict[str, NDArray[np.float32]]:
+    """Returns the outputs on valid; a member writes nothing for a task that it does not learn.
+
+    So that neither its time nor its record depends on what members beside it learn.
+    """
+    weights = np.array([member.weights for member in members])  # (K, T)
+    learned = {task.name: weights[:, t] > 0 for t, task in enumerate(placed.prepared.tasks)}
+    writing = [task for task in model.architecture.generators if learned[task].any()]
+    outputs = predict_part(model, placed.part("valid"), tasks=writing)
+    for task in writing:
+        outputs[task][~learned[task]] = 0
+    return outputs
 
 
 def _record(
@@ -345,7 +364,8 @@ class _Finisher:
         # Each was evaluated at least once.
         best = torch.stack([known.best for known in everyone if known.best is not None])
         state.restore(best)
-        outputs = predict_part(state.model, self._placed.part("valid"))
+        members = [known.member for known in everyone]
+        outputs = _outputs(state.model, members, self._placed)
         targets = self._placed.prepared.parts["valid"].targets
         ended = []
         for k, known in enumerate(everyone):

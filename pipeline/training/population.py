@@ -36,6 +36,7 @@ from pipeline.training.rows import Rows
 from pipeline.training.schedules import progress_after_warmup
 from pipeline.training.state import FlatState
 from pipeline.training.streams import Streams
+from pipeline.training.text_augmentation import disturb
 from pipeline.training.weighting import stack_weights
 from pipeline.training.weighting.base import Step, Weighting
 
@@ -129,6 +130,7 @@ class Population:
         self.rates = Rates.of(specs, dtype, device)
         self.weights = stack_weights([m.weights for m in self.members], dtype, device)
         self._all_weighted = bool((self.weights > 0).all())
+        self._is_learned: list[bool] = (self.weights > 0).any(0).tolist()
         self.augmentation = Augmentation.of([spec.augment for spec in specs], dtype, device)
         smoothing = [spec.label_smoothing for spec in specs]
         self.smoothing = self._column(smoothing) if any(smoothing) else None
@@ -278,6 +280,7 @@ class Population:
         n_rows = len(numeric)
         numeric = perturb(numeric, self.augmentation, self.streams, self._n_numbers)
         codes = hide_codes(codes, self.augmentation, self.streams)
+        texts = disturb(texts, self.augmentation, self.streams)
         mixing = draw_mixing(self.augmentation, n_rows, self.streams)
         position = self.streams.position() if self.weighting.looks_again else None
         if self.is_plain and mixing is None and codes.dim() == 2:
@@ -363,11 +366,15 @@ class Population:
         return trained if labelled is None else trained & (labelled > 0)
 
     def _words(self, targets: Sequence[Tensor]) -> Words:
-        """Returns what the tasks that write read and are to write, from a batch's targets."""
+        """Returns what the tasks that write read and are to write, from a batch's targets.
+
+        A decoder that no member trains has none.
+        """
         tasks = list(self.model.architecture.heads)
         return {
             task: words_of(self._losses.of_task(targets, tasks.index(task)), shape)
             for task, shape in self.model.architecture.generators.items()
+            if self._is_learned[tasks.index(task)]
         }
 
     def _note_first(self, losses: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,18 +17,24 @@ from pipeline.models.texts import TextRows
 from pipeline.training.devices import CPU
 from pipeline.training.placement import PlacedPart
 
-CHUNK_NUMBERS = 2**20
+CHUNK_NUMBERS = 2**18
 """Activations of one layer at once: larger chunks of many members fall out of the cache."""
 
 GPU_CHUNK_NUMBERS = 2**25
 """The same on a GPU, which is idle between small chunks: 128 MB a layer."""
+
+WRITTEN_ROWS = 256
+"""Rows after which it is told how far writing is."""
 
 TEXT_ROWS = 1024
 """Documents whose tokens are put side by side at once."""
 
 
 def predict_part(
-    model: MultiTaskModel, part: Part | PlacedPart, progress: Progress | None = None
+    model: MultiTaskModel,
+    part: Part | PlacedPart,
+    progress: Progress | None = None,
+    tasks: Container[str] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Returns each task's head outputs for all rows of a part, (K, N, outputs).
 
@@ -38,6 +44,8 @@ def predict_part(
         model: Of K members.
         part: The rows.
         progress: Told how many rows are answered: writing takes seconds for a hundred.
+        tasks: Those whose texts are wanted, by default all: of another task that writes nothing
+            is written. Nor is it for rows without a reference, which no score needs.
     """
     was_training = model.training
     model.eval()
@@ -55,18 +63,38 @@ def predict_part(
             rows = slice(low, low + size)
             numeric = _tensor(part.numeric[rows]).to(first)
             codes = _tensor(part.codes[rows]).to(first.device)
-            words = {
-                task: (words_of(_tensor(part.targets[task][rows]).to(first.device), shape)[0], None)
-                for task, shape in model.architecture.generators.items()
-            }
             own = torch.arange(low, low + len(numeric), device=first.device)
-            chunks.append(model(numeric, codes, words=words, texts=texts.take(own)))
+            chunks.append(model(numeric, codes, texts=texts.take(own)))
             if progress is not None:
                 progress("Answering, rows", min(low + size, len(part)), len(part))
-        together = {task: torch.cat([chunk[task] for chunk in chunks], 1) for task in chunks[0]}
-        outputs = {task: values.cpu().numpy() for task, values in together.items()}
+        outputs = {task: torch.cat([chunk[task] for chunk in chunks], dim=1) for task in chunks[0]}
+        for task in model.architecture.generators:
+            wanted = tasks is None or task in tasks
+            outputs[task] = _written(model, part, task, outputs[task], wanted, progress)
     model.train(was_training)
-    return outputs
+    return {task: found.cpu().numpy() for task, found in outputs.items()}
+
+
+def _written(
+    model: MultiTaskModel,
+    part: Part | PlacedPart,
+    task: str,
+    opening: Tensor,
+    wanted: bool,
+    progress: Progress | None,
+) -> Tensor:
+    """Returns the (K, N, T) words that a task writes, 0 for a row without a reference."""
+    shape = model.architecture.generators[task]
+    target = _tensor(part.targets[task])
+    rows = (~target[:, 0].isnan() & wanted).nonzero().squeeze(1)
+    written = opening.new_zeros(len(opening), len(target), shape["write"])
+    for own in torch.split(rows, WRITTEN_ROWS) if len(rows) else ():
+        source = words_of(target[own].to(opening.device), shape)[0]
+        own = own.to(opening.device)
+        written[:, own] = model.write(task, opening[:, own], source)
+        if progress is not None:
+            progress(f"Writing {task}, rows", int(own[-1]) + 1, len(target))
+    return written
 
 
 def words_of(target: Tensor, shape: Mapping[str, int]) -> tuple[Tensor, Tensor]:
@@ -88,8 +116,7 @@ def chunk_rows(model: MultiTaskModel, device: torch.device = CPU) -> int:
     """Returns how many rows to answer at once."""
     shape = model.architecture
     trunk = model.sharing.n_branches * max(shape.n_features, *shape.layers, 1)
-    writing = [one["beam"] * one["vocabulary"] for one in shape.generators.values()]
-    widest = max(trunk, *shape.head_layers, *writing, 1)
+    widest = max(trunk, *shape.head_layers, 1)
     numbers = CHUNK_NUMBERS if device.type == "cpu" else GPU_CHUNK_NUMBERS
     most = TEXT_ROWS if shape.texts else numbers
     return max(32, min(most, numbers // (model.n_members * widest)))
@@ -101,8 +128,12 @@ def predict_member(
     part: Part,
     progress: Progress | None = None,
     device: torch.device = CPU,
+    tasks: Container[str] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """Returns one member's head outputs for all rows of a part, (N, outputs)."""
+    """Returns one member's head outputs for all rows of a part, (N, outputs).
+
+    Arguments as for `predict_part`.
+    """
     model = load_member(architecture, parameters).to(device)
-    outputs = predict_part(model, part, progress)
+    outputs = predict_part(model, part, progress, tasks)
     return {task: values[0] for task, values in outputs.items()}

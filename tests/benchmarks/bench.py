@@ -28,6 +28,8 @@ from pipeline.errors import InputError
 from pipeline.tracking.store import open_store
 from pipeline.training.devices import find_device
 from tests.benchmarks.asking import bench_asking
+from tests.benchmarks.features import bench_features, features_table, news
+from tests.benchmarks.overhead import bench_overhead, overhead_table
 from tests.benchmarks.quickstart import bench_quickstart, table_of
 from tests.benchmarks.serving import bench_serving, serving_table
 from tests.benchmarks.workload import Workload
@@ -249,7 +251,9 @@ def asking_table(rows: list[dict[str, Any]]) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ("throughput", "score", "asking", "quickstart", "serving", "gpu")
+    parts = (
+        "throughput", "score", "asking", "overhead", "quickstart", "serving", "features", "gpu",
+    )  # fmt: skip
     parser.add_argument("--part", choices=parts, action="append", help="by default all")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each competitor")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the time to a score")
@@ -273,6 +277,9 @@ def main() -> None:
     if "asking" in chosen:
         found["asking"] = bench_asking()
         show(asking_table(found["asking"]))
+    if "overhead" in chosen:
+        found["overhead"] = bench_overhead(options.repeats)
+        show(overhead_table(found["overhead"]))
     if "quickstart" in chosen:
         found["quickstart"] = bench_quickstart(options.repeats)
         show(table_of(found["quickstart"]))
@@ -282,6 +289,13 @@ def main() -> None:
     if "gpu" in chosen:
         found["gpu"] = bench_gpu(options.repeats)
         show(gpu_table(found["gpu"]))
+    if "features" in chosen:
+        texts = news()
+        if texts is None:
+            show("Features: not measured, since the shared news or the encoder is absent.")
+        else:
+            found["features"] = bench_features(texts)
+            show(features_table(found["features"]))
     options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

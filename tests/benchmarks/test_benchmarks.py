@@ -13,6 +13,12 @@ from pipeline.driver.trials import make_member
 from pipeline.tracking.store import open_store
 from pipeline.training.loop import train
 from tests.benchmarks.bench import bench_gpu, gpu_cell, gpu_table, measure, reached
+from tests.benchmarks.overhead import (
+    bench_driver,
+    bench_long,
+    bench_shares,
+    overhead_table,
+)
 from tests.benchmarks.serving import bench_serving
 from tests.benchmarks.stock import train_plainly, train_with_loader, weights_of
 from tests.benchmarks.workload import N_TASKS, Workload
@@ -116,3 +122,19 @@ def test_a_served_model_is_timed_beside_an_empty_one() -> None:
     assert row["rows"] == 2
     assert 0 < row["empty"]["p50"] < row["bound"]
     assert 0 < row["process"]["p50"] < row["served"]["p95"]
+
+
+def test_what_a_search_costs_beside_training_is_measured() -> None:
+    found = {
+        "long": bench_long(1, seconds=0.05, n_trials=2, workload=TINY),
+        "shares": bench_shares(3, TINY),
+        "driver": bench_driver((10, 20), TINY),
+    }
+    long, shares, driver = found["long"], found["shares"], found["driver"]
+    assert long["epochs"] >= 1
+    assert long["cost"] == pytest.approx(long["seconds_with"] / long["seconds_without"] - 1)
+    parts = [shares[name] for name in ("tracking", "asking", "evaluating")]
+    assert all(0 < share < 1 for share in parts)
+    assert [row["trials"] for row in driver] == [10, 20]
+    assert 0 < driver[0]["seconds"] < driver[1]["seconds"]
+    assert overhead_table(found).row_count == 6
