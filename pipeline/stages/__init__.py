@@ -9,6 +9,7 @@ from pipeline.stages.comparing import compare
 from pipeline.stages.evaluating import evaluate
 from pipeline.stages.grouping import group
 from pipeline.stages.promoting import load_model, promote, rollback
+from pipeline.stages.repairing import repair
 from pipeline.stages.searching import search
 from pipeline.stages.session import prepare
 from pipeline.stages.training import train
@@ -20,6 +21,7 @@ __all__ = [
     "load_model",
     "prepare",
     "promote",
+    "repair",
     "rollback",
     "search",
     "train",
