@@ -170,7 +170,7 @@ class RowsBeside:
         """Returns a cohort that is pruned by the tasks that its row is judged by."""
         tasks = objectives_of(self.study, row.row) or row.row.tasks
         return Lane(
-            asked.members, row.told(), row.runs.epochs, row.told_tasks(),
+            asked.members, row.told(asked.cohort), row.runs.epochs, row.told_tasks(asked.cohort),
             make_pruner(self.study, tasks),
         )  # fmt: skip
 

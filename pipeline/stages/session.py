@@ -171,12 +171,19 @@ def driver_lock(session: Session) -> Iterator[None]:
     Raises:
         StoreError: Another driver holds it.
     """
-    lock: FileLock = session.store.lock(f"study-{session.name}")
+    with study_lock(session.store, session.name):
+        yield
+
+
+@contextmanager
+def study_lock(store: Store, name: str) -> Iterator[None]:
+    """Holds the study of a name; see `driver_lock`."""
+    lock: FileLock = store.lock(f"study-{name}")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise StoreError(
-            f"Another command is writing to the study {session.name}. `mtl show` shows how far it "
+            f"Another command is writing to the study {name}. `mtl show` shows how far it "
             "is; wait for it, or stop it with Ctrl-C in its terminal."
         ) from error
     try:
@@ -188,16 +195,23 @@ def driver_lock(session: Session) -> Iterator[None]:
 @contextmanager
 def recording(session: Session) -> Iterator[Tracker]:
     """Holds the study and opens its parent run, which keeps the state that the search left."""
+    with driver_lock(session), tracking(session) as tracker:
+        yield tracker
+
+
+@contextmanager
+def tracking(session: Session) -> Iterator[Tracker]:
+    """Opens the parent run of a study that is held already; see `recording`."""
     folder = session.folder
-    with driver_lock(session), StudyTracker(session.store) as tracker:
+    with StudyTracker(session.store) as tracker:
         record = folder.record()
         run_id = tracker.start_study(
             session.name, session.study.text, session.prepared,
             params={}, resume_run_id=record.get("run_id"),
         )  # fmt: skip
         folder.save_record({**record, "run_id": run_id})
-        # A search that was killed has begun cohorts and left no state.
-        left: State = "interrupted" if record.get("cohorts") else "complete"
+        # A search that was killed has noted its settings and left no state.
+        left: State = "interrupted" if record.get("settings") else "complete"
         state: State = record.get("state", left)
         try:
             yield tracker
