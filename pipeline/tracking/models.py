@@ -105,8 +105,10 @@ def drop_model(client: MlflowClient, model_id: str, artifacts: Path | None = Non
 def models_of(client: MlflowClient, study: str) -> list[ModelRecord]:
     """Returns the models of a study's experiment that are not deleted."""
     experiment = client.get_experiment_by_name(study)
+    if experiment is None:
+        return []
     found: list[LoggedModel] = []
-    token = None if experiment is not None else ""
+    token = None
     while token != "":
         page = client.search_logged_models([experiment.experiment_id], page_token=token)
         found += page
