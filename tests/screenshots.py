@@ -1,6 +1,6 @@
 """Makes the pictures of the README from a run of the quickstart study.
 
-    python -m tests.screenshots FOLDER [--store DIR]
+    python -m tests.screenshots studies/images [--store DIR]
 
 It needs the system's Chromium. A store that has the study already is used as it is.
 """

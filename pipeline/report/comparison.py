@@ -20,7 +20,7 @@ _MEANING = {
 
 Cells = list[list[str]]
 
-_GAP = "\u2003"
+_GAP = "&emsp;"
 
 
 def comparison_tables(document: Mapping[str, Any]) -> list[Table]:
@@ -193,8 +193,9 @@ def markdown(cells: Cells) -> str:
 
     MLflow sets columns next to each other: a wide space keeps them apart.
     """
-    lines = [cells[0], ["---"] * len(cells[0]), *cells[1:]]
-    return "\n".join(f"| {f'{_GAP}| '.join(line)} |" for line in lines)
+    rule = f"|{'---|' * len(cells[0])}"
+    head, *rows = (f"| {f'{_GAP} | '.join(line)} |" for line in cells)
+    return "\n".join([head, rule, *rows])
 
 
 def _interval(low: float | None, high: float | None) -> str:

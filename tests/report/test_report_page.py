@@ -32,7 +32,7 @@ def links(page: str) -> dict[str, str]:
 
 
 def test_the_result_and_the_links_are_in_the_first_lines() -> None:
-    page = study_page(material(), "7", "parent").replace("\u2003", " ")
+    page = study_page(material(), "7", "parent").replace("&emsp;", "")
     first, second = [line for line in page.splitlines() if line][:2]
     assert first == (
         "**adult** (complete): best trial **#2** with mean valid score **0.7000** "
