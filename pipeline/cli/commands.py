@@ -88,7 +88,9 @@ def train(arguments: Arguments) -> int:
     from pipeline import stages
     from pipeline.report.tables import trial_table
 
-    trained = stages.train(_load(arguments), arguments.trial, **_where(arguments))
+    trained = stages.train(
+        _load(arguments), arguments.trial, device=arguments.device, **_where(arguments)
+    )
     if arguments.json:
         print_json(trained.record.to_json())
     else:
@@ -101,7 +103,13 @@ def evaluate(arguments: Arguments) -> None:
     from pipeline import stages
     from pipeline.report.tables import evaluation_table
 
-    found = stages.evaluate(_load(arguments), arguments.trial, arguments.split, **_where(arguments))
+    found = stages.evaluate(
+        _load(arguments),
+        arguments.trial,
+        arguments.split,
+        device=arguments.device,
+        **_where(arguments),
+    )
     if arguments.json:
         print_json(found)
     else:
@@ -126,6 +134,7 @@ def search(arguments: Arguments) -> None:
         arguments.fresh,
         baselines=arguments.baselines,
         observers=[Progress(console(sys.stderr))],
+        device=arguments.device,
         **_where(arguments),
     )
     if arguments.json:
@@ -196,6 +205,7 @@ def compare(arguments: Arguments) -> None:
             arguments.split,
             arguments.read_only,
             n_workers=arguments.workers,
+            device=arguments.device,
             **_where(arguments),
         )
         for study in studies
@@ -219,7 +229,13 @@ def group(arguments: Arguments) -> None:
     from pipeline import stages
     from pipeline.report.groups import group_notes, groups_table, transfer_table
 
-    found = stages.group(_load(arguments), arguments.budget, arguments.workers, **_where(arguments))
+    found = stages.group(
+        _load(arguments),
+        arguments.budget,
+        arguments.workers,
+        device=arguments.device,
+        **_where(arguments),
+    )
     if arguments.json:
         print_json(found)
         return
@@ -252,10 +268,10 @@ def promote(arguments: Arguments) -> None:
         return
     console().print(gates_table(decision.to_json()))
     alias = f"{decision.model}@{study.spec.promote.alias}"
-    if arguments.dry_run:
+    if decision.details["is_champion"]:
+        print(f"{alias} is version {decision.previous}, which is this model already.")
+    elif arguments.dry_run:
         print(f"Every gate passes: `mtl promote` without --dry-run would move {alias}.")
-    elif decision.version == decision.previous:
-        print(f"{alias} is version {decision.version}, as before.")
     else:
         print(f"{alias} is now version {decision.version}. "
               f"Use it: mtl predict {alias} TABLE -o FILE{_store_options(arguments)}")  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli import commands as run
-from pipeline.cli import serving
+from pipeline.cli import repairing, serving
 from pipeline.cli.rollback import rollback as run_rollback
 
 Arguments = argparse.Namespace
@@ -24,6 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     store, study, result = _store_options(), _study_options(), _json_option()
+    device = _device_option()
 
     init = commands.add_parser("init", help="look at a table and write a study file")
     init.add_argument("table", type=Path, help="CSV, TSV, JSON Lines or Parquet")
@@ -47,18 +48,18 @@ def make_parser() -> argparse.ArgumentParser:
                                   help="stage 1: read, split, encode, cache the data")  # fmt: skip
     prepare.set_defaults(command=run.prepare)
 
-    train = commands.add_parser("train", parents=[study, store, result],
+    train = commands.add_parser("train", parents=[study, store, result, device],
                                 help="stage 2: train one model at the centres")  # fmt: skip
     train.add_argument("--trial", type=int, help="train this trial's values again")
     train.set_defaults(command=run.train)
 
-    evaluate = commands.add_parser("evaluate", parents=[study, store, result],
+    evaluate = commands.add_parser("evaluate", parents=[study, store, result, device],
                                    help="stage 3: every metric of one trial's model")  # fmt: skip
     evaluate.add_argument("--trial", default="best", help="number of a trial, or best")
     evaluate.add_argument("--split", choices=("valid", "test"), default="valid")
     evaluate.set_defaults(command=run.evaluate)
 
-    search = commands.add_parser("search", parents=[study, store, result],
+    search = commands.add_parser("search", parents=[study, store, result, device],
                                  help="launch or resume a study's search")  # fmt: skip
     search.add_argument("--trials", type=_positive, help="total of finished trials at the end")
     search.add_argument("--timeout", type=_duration, metavar="TIME",
@@ -76,7 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     show.add_argument("--trial", type=int, help="show everything of one trial")
     show.set_defaults(command=run.show)
 
-    compare = commands.add_parser("compare", parents=[_several_studies(), store, result],
+    compare = commands.add_parser("compare", parents=[_several_studies(), store, result, device],
                                   help="compare the best trial with its baselines")  # fmt: skip
     compare.add_argument("--split", choices=("valid", "test"), default="test")
     compare.add_argument("--read-only", action="store_true", help="train and record nothing")
@@ -86,7 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
                          help="local processes (one a core); changes no result")  # fmt: skip
     compare.set_defaults(command=run.compare)
 
-    group = commands.add_parser("group", parents=[study, store, result],
+    group = commands.add_parser("group", parents=[study, store, result, device],
                                 help="which tasks should share a model")  # fmt: skip
     group.add_argument("--budget", type=_positive, metavar="N",
                        help="most models to train; to be stated above 20 tasks")  # fmt: skip
@@ -125,6 +126,11 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_argument("model", help="NAME@ALIAS, NAME/VERSION or the id of a run")
     serve.add_argument("--port", type=_port, help="port of 127.0.0.1 (default: a free one)")
     serve.set_defaults(command=serving.serve)
+
+    repair = commands.add_parser("repair", parents=[study, store, result],
+                                 help="find and mend what a crash left of a study")  # fmt: skip
+    repair.add_argument("--dry-run", action="store_true", help="tell, and change nothing")
+    repair.set_defaults(command=repairing.repair)
     return parser
 
 
@@ -162,6 +168,13 @@ def _data_options() -> argparse.ArgumentParser:
 def _json_option() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser
+
+
+def _device_option() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                        help="where to train (auto: a GPU where there is one)")  # fmt: skip
     return parser
 
 

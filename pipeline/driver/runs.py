@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import torch
+
 from pipeline.data.prepared import Prepared
 from pipeline.driver.launch import pruner_name
 from pipeline.driver.pareto import front_volume
@@ -26,10 +28,17 @@ from pipeline.study.loading import Study
 from pipeline.study.spec import Params
 from pipeline.tracking.records import RunRecord, TrialEnd, TrialStart, now_ms
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.devices import CPU, device_title
 from pipeline.training.members import EpochResult, Member, Trained
 
 
-def open_parent(study: Study, prepared: Prepared, folder: StudyFolder, tracker: Tracker) -> str:
+def open_parent(
+    study: Study,
+    prepared: Prepared,
+    folder: StudyFolder,
+    tracker: Tracker,
+    device: torch.device = CPU,
+) -> str:
     """Opens the parent run of a search and returns its id."""
     record = folder.record()
     spec = study.spec
@@ -45,6 +54,7 @@ def open_parent(study: Study, prepared: Prepared, folder: StudyFolder, tracker: 
             "seed": spec.seed,
         },
         searched=searched_params(study, prepared),
+        tags={"device": device_title(device)},
         resume_run_id=record.get("run_id"),
     )
     # Until it ends, the search has no state: a kill must not leave that of an earlier launch.
@@ -106,8 +116,15 @@ class TrialRuns:
         ended = {record.run_id: record
                  for record in (*self._folder.trials(), *self._folder.all_finalists())}  # fmt: skip
         self._tracker.discard([run.run_id for run in own if run.run_id not in ended])
-        behind = [ended[run.run_id] for run in own
-                  if run.run_id in ended and run.status == "RUNNING"]  # fmt: skip
+        self.write_again(
+            [ended[run.run_id] for run in own
+             if run.run_id in ended and run.status == "RUNNING"]
+        )  # fmt: skip
+        if self._row.is_tuned:
+            self._follow_best(self._folder.trials())  # what is there already stays as it is
+
+    def write_again(self, behind: Sequence[TrialRecord]) -> None:
+        """Writes runs to the end that their trials have; what is there already stays."""
         for record in behind:
             self._tracker.reopen(record.run_id, self._start_again(record))
             for epoch in record.history:
@@ -115,8 +132,6 @@ class TrialRuns:
                     record.run_id, epoch.epoch, tracked_metrics(epoch), epoch.timestamp_ms
                 )
         self.end(behind)
-        if self._row.is_tuned:
-            self._follow_best(self._folder.trials())  # what is there already stays as it is
 
     def start(self, members: Sequence[Member], params: Mapping[int, Params]) -> None:
         """Opens a run for each member, given its values by number."""

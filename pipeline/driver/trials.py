@@ -226,6 +226,7 @@ def make_record(
         history=tuple(history),
         first_epoch=trained.first_epoch,
         cosines=trained.cosines,
+        device=trained.device,
     )
 
 
@@ -269,6 +270,7 @@ def end_of(record: TrialRecord) -> TrialEnd:
             "epochs": str(record.epochs),
             "best_epoch": str(record.best_epoch),
             "n_parameters": str(record.n_parameters),
+            **({"device": record.device} if record.device else {}),
         },
         traceback=record.reason if state == "failed" else None,
         timestamp_ms=record.ended_ms,

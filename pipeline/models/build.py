@@ -22,6 +22,9 @@ from pipeline.models.trunk import Rates
 from pipeline.study.catalogue import load, load_network
 from pipeline.text.ragged import TERMS
 
+WRITE_NUMBERS = 2**20
+"""Chances of words held at once while writing: more fall out of the cache."""
+
 Words = Mapping[str, tuple[Tensor, Tensor | None]]
 """Task to the (B, S) words that it reads, and the (B, T) that it is to write."""
 
@@ -203,8 +206,9 @@ class MultiTaskModel(nn.Module):
         Args:
             features: Encoded inputs.
             rates: Dropout of a training step.
-            words: What tasks that write read and are to write. Their outputs are then the losses
-                of those words (see `Generator.losses`); else what the trunk says to the decoder.
+            words: What tasks that write read and are to write. The outputs of those named are the
+                losses of those words (see `Generator.losses`); else what the trunk says to the
+                decoder.
         """
         said = None
         if self.linear is not None:
@@ -229,6 +233,8 @@ class MultiTaskModel(nn.Module):
         heads = self.architecture.heads
         parts = dict(zip(heads, torch.split(outputs, list(heads.values()), dim=1), strict=True))
         for task, generator in self._generators():
+            if task not in words:
+                continue
             source, target = words[task]
             assert target is not None, "a loss is one of words to write"
             losses = generator.losses(parts[task].mT, source, target, rates).mT  # (K, 2, B)
@@ -257,17 +263,38 @@ class MultiTaskModel(nn.Module):
         words: Words | None = None,
         texts: Texts = NO_TEXTS,
     ) -> dict[str, Tensor]:
-        """Maps (B, D) numbers, (B, C) codes and texts to each task's (K, B, outputs)."""
+        """Maps (B, D) numbers, (B, C) codes and texts to each task's (K, B, outputs).
+
+        Of a task that writes and is named in `words`, the outputs are what it writes.
+        """
         outputs = self.decide(self.encode(numeric, codes, texts, rates), rates)
         heads = self.architecture.heads
         parts = torch.split(outputs, list(heads.values()), dim=1)
         answers = {task: part.mT for task, part in zip(heads, parts, strict=True)}
-        for task, generator in self._generators():
-            assert words is not None, f"the decoder of {task} reads words"
-            opening = answers[task]
-            source = words[task][0]
-            answers[task] = generator.write(opening, source, generator.shape.beam).to(opening.dtype)
+        for task, (source, _) in (words or {}).items():
+            answers[task] = self.write(task, answers[task], source)
         return answers
+
+    def write(self, task: str, opening: Tensor, source: Tensor) -> Tensor:
+        """Writes texts.
+
+        Args:
+            task: Which writes.
+            opening: (K, B, width) what the trunk says to its decoder.
+            source: (B, S) words that it reads.
+
+        Returns:
+            (K, B, T) numbers of words.
+        """
+        generator = dict(self._generators())[task]
+        shape = generator.shape
+        at_once = max(16, WRITE_NUMBERS // (self.n_members * shape.beam * shape.vocabulary))
+        openings, sources = torch.split(opening, at_once, dim=1), torch.split(source, at_once)
+        texts = [
+            generator.write(own, words, shape.beam)
+            for own, words in zip(openings, sources, strict=True)
+        ]
+        return torch.cat(texts, dim=1).to(opening.dtype)
 
 
 def build(
@@ -309,7 +336,8 @@ def load_members(
     Raises:
         ValueError: A parameter is missing, left over, or of another shape.
     """
-    model = build(architecture, len(members))
+    with torch.device("cpu"):  # whatever the caller's default device is
+        model = build(architecture, len(members))
     expected = dict(member_tensors(model))
     with torch.no_grad():
         for member, parameters in enumerate(members):

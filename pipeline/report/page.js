@@ -35,13 +35,17 @@
     const drawn = Object.entries(figures).map(([id, figure]) => {
       const data = figure.data.map((trace) => trace.type === "parcoords"
         ? { ...trace, labelfont: { color: ink }, tickfont: { color: soft }, rangefont: { color: soft } }
-        : trace);
+        : trace.type === "heatmap" ? { ...trace, textfont: { color: ink } } : trace);
       return Plotly.react(id, data, themed(figure.layout), {
         responsive: true, displaylogo: false,
         modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       });
     });
-    return Promise.all(drawn).then(() => { root.dataset.drawn = drawn.length; });
+    return Promise.all(drawn).then(() => {
+      // Only now everything is where it stays: a link to a part of the page is followed again.
+      if (!root.dataset.drawn && location.hash) location.replace(location.hash);
+      root.dataset.drawn = drawn.length;
+    });
   }
 
   function paint(theme) {

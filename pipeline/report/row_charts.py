@@ -41,7 +41,7 @@ def rows(documents: Sequence[Mapping[str, Any]]) -> Figure | None:
                  for (_, row), (low, high) in zip(ranked, ends, strict=True)],
         "hovertemplate": "%{y}: %{text}<extra></extra>",
     }], "layout": {
-        "height": 110 + 38 * len(names),
+        "height": 84 + 36 * len(names), "margin": {"t": 16},
         "xaxis": {"title": {"text": f"mean score on {documents[0]['split']}"}, "zeroline": False},
         "yaxis": {"automargin": True, "type": "category"},
     }}  # fmt: skip

@@ -11,7 +11,7 @@ from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.report import row_charts, task_charts, trial_charts
 from pipeline.report.charts import Figure, short
 from pipeline.report.comparison import Cells, comparison_notes, row_cells, task_cells
-from pipeline.report.importance import FEWEST, importances
+from pipeline.report.importance import FEWEST, MEAN, importances
 from pipeline.report.tables import choice_line, states_line
 from pipeline.study.catalogue import read_params
 from pipeline.study.ranges import AnyRange
@@ -80,11 +80,12 @@ def study_sections(material: Material, compared: bool = True) -> list[Section]:
     """
     trials = material.trials
     shown = [material.comparison] if material.comparison and compared else []
+    shares = importances(trials, material.ranges)
     parts = [
         *([comparison_section(shown)] if shown else []),
         _history(material),
-        _importance(material),
-        _parallel(material),
+        _importance(shares),
+        _parallel(material, shares.get(MEAN)),
         _weights(trials),
         _fronts(material),
         _curves(trials),
@@ -136,8 +137,7 @@ def _history(material: Material) -> Section:
     )  # fmt: skip
 
 
-def _importance(material: Material) -> Section:
-    found = importances(material.trials, material.ranges)
+def _importance(found: Mapping[str, Mapping[str, float]]) -> Section:
     return Section(
         "What matters",
         "The share of each searched value in what makes a trial one of the best quarter, for the "
@@ -148,13 +148,13 @@ def _importance(material: Material) -> Section:
     )
 
 
-def _parallel(material: Material) -> Section:
-    figure = trial_charts.parallel(material.trials, material.ranges)
+def _parallel(material: Material, shares: Mapping[str, float] | None) -> Section:
+    figure = trial_charts.parallel(material.trials, material.ranges, shares)
     return Section(
         "All values at once",
         "A line is a complete trial, coloured by its mean score. Drag along an axis to keep only "
         "the lines that pass there, click the axis to release them. Values searched on a log "
-        "scale are drawn on one.",
+        "scale are drawn on one; of many values those that matter most are shown.",
         _some(figure),
     )
 

@@ -14,6 +14,7 @@ from pipeline.report.charts import (
     BLUE,
     GREY,
     ORANGE,
+    RED,
     SCALE,
     Figure,
     Panels,
@@ -99,7 +100,8 @@ def _weight_ranks(tasks: Sequence[str], values: Matrix, scores: Matrix) -> Figur
     names = [label(task) for task in tasks]
     return {"data": [{
         "type": "heatmap", "z": found.tolist(), "zmin": -1, "zmax": 1, "x": names, "y": names,
-        "colorscale": "RdBu", "reversescale": False, "xgap": 2, "ygap": 2,
+        "colorscale": [[0, RED], [0.5, "rgba(128,128,128,0.08)"], [1, BLUE]],
+        "xgap": 2, "ygap": 2,
         "text": [[f"{value:+.1f}" for value in row] for row in found],
         "texttemplate": "%{text}" if len(tasks) <= 14 else "",
         "hovertemplate": "weight of %{x}, score of %{y}: %{z:.2f}<extra></extra>",

@@ -26,6 +26,8 @@ from pipeline.tracking.records import metric_name
 
 STATES = {"complete": BLUE, "pruned": GREY}
 MOST_CURVES = 10
+MOST_AXES = 9
+"""Values that have an axis: more are too narrow to be read."""
 MOST_TASKS = 5
 """Tasks whose curves are shown beside that of the mean: six panels."""
 
@@ -59,15 +61,26 @@ def history(trials: Sequence[TrialRecord]) -> Figure | None:
     }}  # fmt: skip
 
 
-def parallel(trials: Sequence[TrialRecord], ranges: Mapping[str, AnyRange]) -> Figure | None:
-    """Returns every complete trial as a line through its values, its tasks' scores, its score."""
+def parallel(
+    trials: Sequence[TrialRecord],
+    ranges: Mapping[str, AnyRange],
+    shares: Mapping[str, float] | None = None,
+) -> Figure | None:
+    """Returns every complete trial as a line through its values, its tasks' scores, its score.
+
+    Args:
+        trials: Finished trials.
+        ranges: What is searched.
+        shares: Importance of each value; where there are more than axes, the largest are shown.
+    """
     complete = [trial for trial in trials if trial.state == "complete" and trial.evaluation]
     if len(complete) < 2:
         return None
-    axes = [_axis(path, found, complete) for path, found in ranges.items()]
+    ranked = sorted(ranges, key=lambda path: -(shares or {}).get(path, 0.0))[:MOST_AXES]
+    axes = [_axis(path, ranges[path], complete) for path in ranges if path in ranked]
     evaluations = [trial.evaluation for trial in complete if trial.evaluation is not None]
     tasks = list(evaluations[0].scores)
-    if len(tasks) > 1:
+    if 1 < len(tasks) <= MOST_TASKS:
         axes += [{"label": label(task), "values": [one.scores[task] for one in evaluations]}
                  for task in tasks]  # fmt: skip
     means = [one.mean for one in evaluations]

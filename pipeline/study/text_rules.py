@@ -11,7 +11,7 @@ from pipeline.study.spec import StudySpec
 
 def text_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
     """Yields what is wrong with text columns and encoders; arguments as for `rule_faults`."""
-    roles = _roles(spec)
+    roles = column_roles(spec)
     for name, source in spec.sources.items():
         key = f"sources.{name}.text"
         if source.text is not None and not source.text_columns:
@@ -31,8 +31,8 @@ def text_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
     yield from _augment_faults(spec, tree)
 
 
-def _roles(spec: StudySpec) -> dict[str, str]:
-    """Returns the columns of any source that no text may be, with what they are.
+def column_roles(spec: StudySpec) -> dict[str, str]:
+    """Returns the columns of any source that no text and no named input may be, with their roles.
 
     Of any: rows of several sources are answered from one table with the columns of all.
     """

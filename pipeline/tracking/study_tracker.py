@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
-from pipeline.data.prepared import Prepared
+from pipeline.data.prepared import Part, Prepared
 from pipeline.tracking import models, pages, parent, runs
 from pipeline.tracking.bulk import open_bulk
-from pipeline.tracking.changes import Changes, NewRun
+from pipeline.tracking.changes import Change, Changes, NewRun
+from pipeline.tracking.datasets import part_digest
 from pipeline.tracking.environment import collect_environment
 from pipeline.tracking.records import (
     RUNNING,
@@ -65,6 +65,8 @@ class StudyTracker:
         self._flush_seconds = flush_seconds
         self._changes = Changes()
         self._tags: dict[str, str] = {}
+        self._parts: Mapping[str, Part] = {}
+        self._digests: dict[str, str] = {}  # of the parts, once they are asked for
         self._writer = Writer(self._write_changes, min(_LOOK_SECONDS, flush_seconds))
 
     def start_study(
@@ -91,6 +93,7 @@ class StudyTracker:
             "data": prepared.data_digest,
             "prepared": prepared.prepared_digest,
         }
+        self._parts, self._digests = prepared.parts, {}
         own_tags = {**self._tags, "kind": "study", "state": RUNNING, **(tags or {})}
         own_tags["mlflow.note.content"] = pages.running_note(name, self.experiment_id)
         self.run_id = self._open_parent(name, own_tags, resume_run_id)
@@ -219,18 +222,34 @@ class StudyTracker:
         """Saves a model of a run so that any MLflow client can load it; returns its id."""
         return self._writer.call(
             f"Saving the model of the run {run_id}",
-            lambda: models.log_model(self._client, run_id, predictor, end, example),
+            lambda: models.log_model(
+                self._client, run_id, predictor, end, example, self._part_digests()
+            ),
+        )
+
+    def log_model_metrics(
+        self,
+        model_id: str,
+        run_id: str,
+        step: int,
+        metrics: Mapping[str, float],
+        timestamp_ms: int,
+    ) -> None:
+        """Lists a model with more metrics of its run."""
+        values = Change(run_id)
+        values.add(metrics, step, timestamp_ms)
+        study = self._tags["study"]
+        self._writer.call(
+            f"Logging metrics of the model {model_id}",
+            lambda: models.log_metrics(self._client, model_id, values, study, self._part_digests()),
         )
 
     def drop_model(self, model_id: str) -> bool:
         """Deletes a model and its files; returns False for one that a registry version needs."""
-        location = self._writer.call(
+        return self._writer.call(
             f"Deleting the model {model_id}",
-            lambda: models.drop_model(self._client, model_id),
+            lambda: models.drop_model(self._client, model_id, self.store.artifacts),
         )
-        if location is not None and location.is_relative_to(self.store.artifacts):
-            shutil.rmtree(location, ignore_errors=True)
-        return location is not None
 
     def flush(self) -> None:
         """Writes what is buffered and waits for it."""
@@ -251,6 +270,11 @@ class StudyTracker:
     def __exit__(self, *error: object) -> None:
         """Closes the tracker."""
         self.close()
+
+    def _part_digests(self) -> Mapping[str, str]:
+        if not self._digests:
+            self._digests = {name: part_digest(part) for name, part in self._parts.items()}
+        return self._digests
 
     def _open_parent(self, name: str, tags: Mapping[str, str], resume_run_id: str | None) -> str:
         """Opens the parent run again, or a new one where there is none to open.

@@ -136,6 +136,24 @@ class Tracker(Protocol):
             The id of the model.
         """
 
+    def log_model_metrics(
+        self,
+        model_id: str,
+        run_id: str,
+        step: int,
+        metrics: Mapping[str, float],
+        timestamp_ms: int,
+    ) -> None:
+        """Lists a model with more metrics, each with the data set that its first part names.
+
+        Args:
+            model_id: Of the model.
+            run_id: Of its run, which has the same values with the same step and time.
+            step: The epoch whose parameters the model has.
+            metrics: Values by name.
+            timestamp_ms: When they came.
+        """
+
     def drop_model(self, model_id: str) -> bool:
         """Deletes a model and its files; returns False for one that a registry version needs."""
 
@@ -220,6 +238,16 @@ class NullTracker:
     ) -> str:
         """Returns an id that stands for nothing."""
         return f"untracked-model-{run_id}"
+
+    def log_model_metrics(
+        self,
+        model_id: str,
+        run_id: str,
+        step: int,
+        metrics: Mapping[str, float],
+        timestamp_ms: int,
+    ) -> None:
+        """Does nothing."""
 
     def drop_model(self, model_id: str) -> bool:
         """Does nothing."""

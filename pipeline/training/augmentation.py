@@ -9,6 +9,7 @@ from scipy.stats import beta
 from torch import Tensor
 
 from pipeline.study.spec import AugmentSpec
+from pipeline.training.devices import CPU
 from pipeline.training.streams import Streams
 
 
@@ -19,7 +20,7 @@ class Augmentation:
     Attributes:
         noise: Standard deviation of Gaussian noise on standardised numbers.
         drop: Chance that a numeric input is hidden (set to its mean, 0).
-        mixup: Parameter a of Beta(a, a).
+        mixup: Parameter a of Beta(a, a); on the CPU, where shares are computed.
         word_dropout: Chance that a token of a text becomes unknown.
         swap: Chance that it changes places with a neighbour.
         deletion: Chance that it goes.
@@ -44,19 +45,20 @@ class Augmentation:
     ) -> Augmentation:
         """Stacks the members' rates."""
 
-        def column(values: list[float]) -> Tensor | None:
+        def column(values: list[float], where: torch.device | None = device) -> Tensor | None:
             if not any(values):
                 return None
-            return torch.tensor(values, dtype=dtype, device=device).reshape(-1, 1, 1)
+            return torch.tensor(values, dtype=dtype, device=where).reshape(-1, 1, 1)
 
         return cls(
-            **{one.name: column([getattr(spec, one.name) for spec in specs]) for one in fields(cls)}
+            **{
+                one.name: column(
+                    [getattr(spec, one.name) for spec in specs],
+                    CPU if one.name == "mixup" else device,
+                )
+                for one in fields(cls)
+            }
         )
-
-    def keep(self, index: Tensor) -> Augmentation:
-        """Returns the rates of the members at `index`."""
-        rates = (getattr(self, one.name) for one in fields(self))
-        return Augmentation(*(None if rate is None else rate[index] for rate in rates))
 
 
 def perturb(
@@ -128,9 +130,9 @@ def draw_mixing(augmentation: Augmentation, n_rows: int, streams: Streams) -> Mi
     """Draws partners and each member's share from Beta(a, a) by one shared uniform number."""
     if augmentation.mixup is None:
         return None
-    uniform = float(streams.uniform("augment.mixup", ()))
+    uniform = streams.number("augment.mixup")
     alpha = augmentation.mixup
-    shape = alpha.clamp_min(1e-3).cpu().numpy()
+    shape = alpha.clamp_min(1e-3).numpy()
     share = torch.from_numpy(beta.ppf(uniform, shape, shape)).to(alpha)
-    shares = torch.where(alpha > 0, share, torch.ones_like(alpha))
+    shares = torch.where(alpha > 0, share, torch.ones_like(alpha)).to(streams.device)
     return Mixing(shares, streams.permutation("augment.mixup.rows", n_rows))

@@ -106,6 +106,7 @@ class Trained:
         first_epoch: Epoch of its population in which it began, from 1: decides the batch order
             and the noise of its epochs.
         cosines: Task to later task to the mean cosine of their gradients; empty without looks.
+        device: Kind of device where it trained, `cpu` or `cuda`; empty where it did not.
     """
 
     number: int
@@ -121,6 +122,7 @@ class Trained:
     seconds: float
     first_epoch: int = 1
     cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    device: str = ""
 
 
 def architecture_of(member: Member, prepared: Prepared) -> Architecture:
@@ -193,7 +195,7 @@ def structure_of(member: Member) -> tuple[Any, ...]:
     return (
         member.stream, model.sharing, str(sharing_options(model)), tuple(model.layers),
         tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
-        train.schedule, train.epochs, train.batch_size, train.exponent, tasks,
+        train.schedule, train.epochs, train.batch_size, train.exponent, train.precision, tasks,
         member.weighting.strategy, str(replace(model.encoder, dropout=0.0)),
     )  # fmt: skip
 
