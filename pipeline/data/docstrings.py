@@ -22,6 +22,7 @@ COLUMNS = ("library", "name", "summary", "body", "split")
 _FEWEST_IN_LINE = 4
 FEWEST_WORDS = 15  # of a body: shorter ones repeat the summary
 _MOST = 1500  # rows of a library: the largest has ten times the smallest
+_SUMMARISED = 250  # of them, with a summary: each is split into its sentences, some eight
 _SHARES = (("train", 0.7), ("valid", 0.15), ("test", 1.0))
 # The names, their usual short forms, and what else only one of them is called.
 _NAMES = re.compile(
@@ -36,7 +37,8 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 def read(n_rows: int | None = None, progress: Progress | None = None) -> pd.DataFrame:
     """Returns the table: `library`, `name`, `summary`, `body` and `split`.
 
-    A module stands in one part of the split only: its functions share sentences.
+    A module stands in one part of the split only: its functions share sentences. The first 250
+    rows of a library have a summary.
 
     Args:
         n_rows: Rows of the head that are wanted; 0 gives the columns without reading a file.
@@ -48,6 +50,9 @@ def read(n_rows: int | None = None, progress: Progress | None = None) -> pd.Data
     rows = [row for library in libraries for row in _rows_of(library)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame = frame.drop_duplicates("body", ignore_index=True)
+    # Rows of a library stand in the order of their hashes: the first ones are any.
+    rest = frame.groupby("library").cumcount() >= _SUMMARISED
+    frame["summary"] = frame["summary"].mask(rest)
     return frame if n_rows is None else frame.head(n_rows)
 
 
