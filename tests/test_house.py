@@ -25,7 +25,7 @@ ORDER = (
     ("training",),
     ("tracking",),
     ("driver",),
-    ("comparison", "promotion"),
+    ("comparison", "promotion", "damage"),
     ("report",),
     ("stages",),
     ("cli",),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli import commands as run
-from pipeline.cli import serving
+from pipeline.cli import repairing, serving
 from pipeline.cli.rollback import rollback as run_rollback
 
 Arguments = argparse.Namespace
@@ -126,6 +126,11 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_argument("model", help="NAME@ALIAS, NAME/VERSION or the id of a run")
     serve.add_argument("--port", type=_port, help="port of 127.0.0.1 (default: a free one)")
     serve.set_defaults(command=serving.serve)
+
+    repair = commands.add_parser("repair", parents=[study, store, result],
+                                 help="find and mend what a crash left of a study")  # fmt: skip
+    repair.add_argument("--dry-run", action="store_true", help="tell, and change nothing")
+    repair.set_defaults(command=repairing.repair)
     return parser
 
 

@@ -60,7 +60,7 @@ def write_prepared(prepared: Prepared, cache: Path, temporary: str) -> Path:
             sizes[file] = (draft / file).stat().st_size
     _write_text(draft / _DOCUMENT, json.dumps(_document(prepared, sizes), indent=1))
     _sync_folder(draft)
-    if _is_whole(target):
+    if is_whole(target):
         shutil.rmtree(draft)
     else:
         shutil.rmtree(target, ignore_errors=True)
@@ -217,7 +217,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
+    """Tells whether a folder is a whole cache of this version."""
     try:
         open_prepared(folder)
     except DataError:

@@ -120,6 +120,7 @@ class ArraySet:
         prepared: The data.
         device: Where they train.
         say: Told where an array needs more memory than there is.
+        bf16: See `Placed`.
     """
 
     def __init__(
@@ -127,8 +128,9 @@ class ArraySet:
         prepared: Prepared,
         device: torch.device = CPU,
         say: Callable[[str], None] = lambda text: None,
+        bf16: bool = False,
     ) -> None:
-        placed = Placed(prepared, device)  # once for all arrays
+        placed = Placed(prepared, device, bf16)  # once for all arrays
 
         def start(members: Sequence[Member], first_epoch: int) -> Epochs:
             return train_epochs(members, prepared, first_epoch, placed)
@@ -202,6 +204,7 @@ class InProcess(Backend):
         prepared: The data.
         device: Where arrays train.
         say: See `ArraySet`.
+        bf16: See `Placed`.
     """
 
     def __init__(
@@ -209,8 +212,9 @@ class InProcess(Backend):
         prepared: Prepared,
         device: torch.device = CPU,
         say: Callable[[str], None] = lambda text: None,
+        bf16: bool = False,
     ) -> None:
-        self._make = partial(ArraySet, prepared, device, say)
+        self._make = partial(ArraySet, prepared, device, say, bf16)
         self._arrays = self._make()
 
     def submit(

@@ -20,6 +20,7 @@ from pipeline.driver.finalists import train_finalists
 from pipeline.driver.interrupts import Interrupts
 from pipeline.driver.lanes import Lane, train_lanes
 from pipeline.driver.launch import default_workers, make_backend, make_pruner
+from pipeline.driver.precision import trains_in_bf16
 from pipeline.driver.records import Cohort, StudyFolder
 from pipeline.driver.rows import baseline_rows, objectives_of, tuned_row
 from pipeline.driver.searched import AskedCohort, SearchedRow
@@ -88,7 +89,8 @@ class RowsBeside:
             self.study, self.prepared, self.folder, self._n_workers, max(1, len(self._rows)),
             self._device, self.say,
         )  # fmt: skip
-        backend = make_backend(self.prepared, self._n_workers, self._device, self.say)
+        bf16 = trains_in_bf16(self.study, self.prepared, self.folder, self._device, self.say)
+        backend = make_backend(self.prepared, self._n_workers, self._device, self.say, bf16)
         try:
             with Interrupts() as interrupts:
                 self._search(backend, population, interrupts)
@@ -168,7 +170,7 @@ class RowsBeside:
         """Returns a cohort that is pruned by the tasks that its row is judged by."""
         tasks = objectives_of(self.study, row.row) or row.row.tasks
         return Lane(
-            asked.members, row.told(), row.runs.epochs, row.told_tasks(),
+            asked.members, row.told(asked.cohort), row.runs.epochs, row.told_tasks(asked.cohort),
             make_pruner(self.study, tasks),
         )  # fmt: skip
 

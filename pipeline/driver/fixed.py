@@ -101,8 +101,9 @@ class FixedOrder(Order):
             row.start_runs(asked)
 
         run = CohortRun(
-            means.backend, asked.members, means.population, means.pruner, row.told(last),
-            self._epochs_done, means.stopping, row.told_tasks(last),
+            means.backend, asked.members, means.population, means.pruner,
+            row.told(asked.cohort, last), self._epochs_done, means.stopping,
+            row.told_tasks(asked.cohort, last),
         )  # fmt: skip
         with means.phases.of("train"):
             trained = run.run(once_started)

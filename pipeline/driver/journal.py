@@ -85,7 +85,7 @@ class TrialJournal:
         n_objectives: int = 1,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        _mend(path, len(ranges))
+        mend_journal(path, len(ranges))
         self._seed = seed
         self._sampler = sampler
         self._ranges = ranges
@@ -280,25 +280,30 @@ def _grid(key: str, found: AnyRange) -> list[Any]:
     return [int(value) for value in values] if found.integer else values
 
 
-def _mend(path: Path, n_params: int) -> None:
+def mend_journal(path: Path, n_params: int) -> None:
     """Repairs what a killed driver left: a lock nobody holds, and a trial that is asked by half.
 
     A trial whose values were not all written is taken back, so that it is asked again from the
     same state: what a sampler drew for its first values, and noted of itself, would shift the
     others.
     """
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    lock_of(path).unlink(missing_ok=True)
     if not path.exists():
         return
     with path.open("r+b") as file:
         content = file.read()
-        whole = _whole(content, n_params)
+        whole = whole_bytes(content, n_params)
         if whole < len(content):
             file.truncate(whole)
             os.fsync(file.fileno())
 
 
-def _whole(content: bytes, n_params: int) -> int:
+def lock_of(path: Path) -> Path:
+    """Returns the lock that stock Optuna takes on a journal."""
+    return path.with_name(path.name + ".lock")
+
+
+def whole_bytes(content: bytes, n_params: int) -> int:
     """Returns how many bytes of a journal end with a whole line and a wholly asked trial."""
     end = begun = 0
     n_missing = 0

@@ -8,13 +8,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import StoreError
+
 
 def read_json(path: Path) -> Any:
-    """Returns the values of a JSON file; None where there is no such file."""
+    """Returns the values of a JSON file; None where there is no such file.
+
+    Raises:
+        StoreError: The file is damaged: it was written whole, and is not whole any more.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise StoreError(
+            f"{path} is damaged: {error}. `mtl repair STUDY` mends what a crash left."
+        ) from error
 
 
 def write_json(path: Path, values: Any, compact: bool = False) -> None:

@@ -48,8 +48,12 @@ class BestModels:
 
     def drop(self) -> None:
         """Deletes the models that nobody will ask for."""
-        for key in set(self._folder.models()) - self._wanted():
+        for key in self.unwanted():
             self._folder.drop_model(key)
+
+    def unwanted(self) -> list[str]:
+        """Returns the keys of the models on disk that nobody will ask for."""
+        return sorted(set(self._folder.models()) - self._wanted())
 
     def publish(self, tracker: Tracker) -> None:
         """Logs the best trials' models and the shipped one, and drops those no longer kept."""

@@ -125,8 +125,17 @@ def make_backend(
     n_workers: int,
     device: torch.device = CPU,
     say: Callable[[str], None] = lambda text: None,
+    bf16: bool = False,
 ) -> Backend:
-    """Makes the backend: this process for one worker or a GPU, local processes for more."""
+    """Makes the backend: this process for one worker or a GPU, local processes for more.
+
+    Args:
+        prepared: The data.
+        n_workers: How many.
+        device: Where they train.
+        say: Told what is worth knowing on the way.
+        bf16: Of a GPU: see `Placed`.
+    """
     if n_workers == 1 or prepared.folder is None or device.type != "cpu":
-        return InProcess(prepared, device, say)
+        return InProcess(prepared, device, say, bf16)
     return LocalProcesses(prepared.folder, n_workers)

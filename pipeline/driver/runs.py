@@ -116,8 +116,15 @@ class TrialRuns:
         ended = {record.run_id: record
                  for record in (*self._folder.trials(), *self._folder.all_finalists())}  # fmt: skip
         self._tracker.discard([run.run_id for run in own if run.run_id not in ended])
-        behind = [ended[run.run_id] for run in own
-                  if run.run_id in ended and run.status == "RUNNING"]  # fmt: skip
+        self.write_again(
+            [ended[run.run_id] for run in own
+             if run.run_id in ended and run.status == "RUNNING"]
+        )  # fmt: skip
+        if self._row.is_tuned:
+            self._follow_best(self._folder.trials())  # what is there already stays as it is
+
+    def write_again(self, behind: Sequence[TrialRecord]) -> None:
+        """Writes runs to the end that their trials have; what is there already stays."""
         for record in behind:
             self._tracker.reopen(record.run_id, self._start_again(record))
             for epoch in record.history:
@@ -125,8 +132,6 @@ class TrialRuns:
                     record.run_id, epoch.epoch, tracked_metrics(epoch), epoch.timestamp_ms
                 )
         self.end(behind)
-        if self._row.is_tuned:
-            self._follow_best(self._folder.trials())  # what is there already stays as it is
 
     def start(self, members: Sequence[Member], params: Mapping[int, Params]) -> None:
         """Opens a run for each member, given its values by number."""

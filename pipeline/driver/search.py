@@ -22,6 +22,7 @@ from pipeline.driver.interrupts import Interrupts
 from pipeline.driver.launch import Phases, SearchOptions, SearchResult, make_backend, make_pruner
 from pipeline.driver.observers import Observer
 from pipeline.driver.order import Means, Order
+from pipeline.driver.precision import trains_in_bf16
 from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.resume import check_resume, launch_settings, note_device
 from pipeline.driver.rows import tuned_row
@@ -90,8 +91,11 @@ class Search:
                 self.study, self.prepared, self.folder, self.options.n_workers,
                 device=self.options.device, say=self.options.say,
             )  # fmt: skip
+            bf16 = trains_in_bf16(
+                self.study, self.prepared, self.folder, self.options.device, self.options.say
+            )
         backend = make_backend(
-            self.prepared, self.options.n_workers, self.options.device, self.options.say
+            self.prepared, self.options.n_workers, self.options.device, self.options.say, bf16
         )
         try:
             with Interrupts() as interrupts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.journal import TrialJournal
@@ -72,14 +73,45 @@ class SearchedRow:
     def journal(self) -> TrialJournal:
         """The row's Optuna study, opened when it is first needed."""
         if self._journal is None:
-            spec = self._study.spec
-            name = spec.name if self.row.is_tuned else f"{spec.name}/{self.row.name}"
             self.folder.journal.parent.mkdir(parents=True, exist_ok=True)
-            self._journal = TrialJournal(
-                self.folder.journal, name, spec.seed, spec.search.sampler, self.row.ranges,
-                n_objectives=max(1, len(objectives_of(self._study, self.row))),
-            )  # fmt: skip
+            self._journal = self.journal_at(self.folder.journal)
         return self._journal
+
+    def journal_at(self, path: Path) -> TrialJournal:
+        """Opens a file as the row's Optuna study, such as a copy to look at."""
+        spec = self._study.spec
+        name = spec.name if self.row.is_tuned else f"{spec.name}/{self.row.name}"
+        return TrialJournal(
+            path, name, spec.seed, spec.search.sampler, self.row.ranges,
+            n_objectives=max(1, len(objectives_of(self._study, self.row))),
+        )  # fmt: skip
+
+    def rebuild_journal(self, asked: Mapping[int, Params] | None = None) -> None:
+        """Makes the journal anew from the outcomes that are kept; the old one is put aside.
+
+        Trials that have ended are asked with the values that they had and told how they ended.
+        Others are asked as they were, or are left to the search where they cannot be: what is
+        asked depends on all cohorts before, of which one may have to run again.
+
+        Args:
+            asked: Values that trials were asked with, as far as they are known.
+        """
+        if self.folder.journal.exists():
+            aside = self.folder.journal.with_name(f"{self.folder.name}.damaged.journal")
+            self.folder.journal.replace(aside)
+        self._journal = None
+        ended = {trial.number: trial for trial in self.folder.trials()}
+        values = {**(asked or {}), **{number: trial.params for number, trial in ended.items()}}
+        with self.journal.together():
+            all_told = True
+            for cohort in self.folder.cohorts():
+                for number in cohort.numbers:
+                    if number not in values and not all_told and number > max(ended, default=-1):
+                        return
+                    first = self.row.centre(self._study) if number == 0 else None
+                    self.journal.ask(number, values.get(number, first))
+                self.tell([ended[number] for number in cohort.numbers if number in ended])
+                all_told &= ended.keys() >= {*cohort.numbers}
 
     def next_cohort(self, n_trials: int) -> Cohort | None:
         """Returns the cohort that a killed driver left open, or a new one; None when done.
@@ -122,19 +154,26 @@ class SearchedRow:
             for number, found in params.items()
         ]
 
-    def told(self, last: Sequence[TrialRecord] = ()) -> Curves:
+    def told(self, cohort: Cohort, last: Sequence[TrialRecord] = ()) -> Curves:
         """Returns the curves of the trials of earlier cohorts.
 
+        Later ones are left out: a cohort whose outcome was lost runs again as it ran before them.
+
         Args:
+            cohort: Before which.
             last: Of the latest cohort, where it is not kept yet.
         """
-        return {trial.number: trial.curve for trial in (*self.folder.trials(), *last)}
+        found = (*self.folder.trials(), *last)
+        return {trial.number: trial.curve for trial in found if trial.number < cohort.start}
 
-    def told_tasks(self, last: Sequence[TrialRecord] = ()) -> TaskCurves:
-        """Returns each task's curve of the trials of earlier cohorts; see `told`."""
+    def told_tasks(
+        self, cohort: Cohort | None = None, last: Sequence[TrialRecord] = ()
+    ) -> TaskCurves:
+        """Returns each task's curve of the trials of earlier cohorts, or of all; see `told`."""
         return {
             trial.number: task_curves(trial, self._prepared)
             for trial in (*self.folder.trials(), *last)
+            if cohort is None or trial.number < cohort.start
         }
 
     def start_runs(self, asked: AskedCohort) -> None:

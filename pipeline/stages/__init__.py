@@ -9,6 +9,7 @@ from pipeline.stages.comparing import compare
 from pipeline.stages.evaluating import evaluate
 from pipeline.stages.grouping import group
 from pipeline.stages.promoting import load_model, promote, rollback
+from pipeline.stages.repairing import repair
 from pipeline.stages.reporting import report_studies
 from pipeline.stages.searching import search
 from pipeline.stages.session import prepare
@@ -21,6 +22,7 @@ __all__ = [
     "load_model",
     "prepare",
     "promote",
+    "repair",
     "report_studies",
     "rollback",
     "search",

@@ -37,6 +37,7 @@ from pipeline.comparison.readings import Readings
 from pipeline.driver.interrupts import Interrupts
 from pipeline.driver.json_files import read_json, write_json
 from pipeline.driver.launch import make_backend
+from pipeline.driver.precision import trains_in_bf16
 from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.errors import InputError
@@ -110,7 +111,8 @@ def group(
         known: dict[str, Any] | None = read_json(file)
         if known is None:
             n_workers = workers_of(session, n_workers, say)
-            backend = make_backend(session.prepared, n_workers, session.device, say)
+            bf16 = trains_in_bf16(study, session.prepared, session.folder, session.device, say)
+            backend = make_backend(session.prepared, n_workers, session.device, say, bf16)
             learners.mend(session.folder.record()["run_id"])
             try:
                 with Interrupts() as interrupts:

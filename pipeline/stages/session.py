@@ -20,6 +20,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import one_thread
 from pipeline.driver.choice import Choice, choose
 from pipeline.driver.launch import default_workers
+from pipeline.driver.precision import trains_in_bf16
 from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.driver.rows import RowPlan, tuned_row
@@ -80,7 +81,8 @@ class Session:
     @cached_property
     def placed(self) -> Placed:
         """The data where members train, for those that train alone."""
-        return Placed(self.prepared, self.device)
+        bf16 = trains_in_bf16(self.study, self.prepared, self.folder, self.device, say_on_stderr)
+        return Placed(self.prepared, self.device, bf16)
 
 
 def prepare(
@@ -169,12 +171,19 @@ def driver_lock(session: Session) -> Iterator[None]:
     Raises:
         StoreError: Another driver holds it.
     """
-    lock: FileLock = session.store.lock(f"study-{session.name}")
+    with study_lock(session.store, session.name):
+        yield
+
+
+@contextmanager
+def study_lock(store: Store, name: str) -> Iterator[None]:
+    """Holds the study of a name; see `driver_lock`."""
+    lock: FileLock = store.lock(f"study-{name}")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise StoreError(
-            f"Another command is writing to the study {session.name}. `mtl show` shows how far it "
+            f"Another command is writing to the study {name}. `mtl show` shows how far it "
             "is; wait for it, or stop it with Ctrl-C in its terminal."
         ) from error
     try:
@@ -186,16 +195,23 @@ def driver_lock(session: Session) -> Iterator[None]:
 @contextmanager
 def recording(session: Session) -> Iterator[Tracker]:
     """Holds the study and opens its parent run, which keeps the state that the search left."""
+    with driver_lock(session), tracking(session) as tracker:
+        yield tracker
+
+
+@contextmanager
+def tracking(session: Session) -> Iterator[Tracker]:
+    """Opens the parent run of a study that is held already; see `recording`."""
     folder = session.folder
-    with driver_lock(session), StudyTracker(session.store) as tracker:
+    with StudyTracker(session.store) as tracker:
         record = folder.record()
         run_id = tracker.start_study(
             session.name, session.study.text, session.prepared,
             params={}, resume_run_id=record.get("run_id"),
         )  # fmt: skip
         folder.save_record({**record, "run_id": run_id})
-        # A search that was killed has begun cohorts and left no state.
-        left: State = "interrupted" if record.get("cohorts") else "complete"
+        # A search that was killed has noted its settings and left no state.
+        left: State = "interrupted" if record.get("settings") else "complete"
         state: State = record.get("state", left)
         try:
             yield tracker

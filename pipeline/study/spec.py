@@ -210,6 +210,11 @@ class TrainSpec:
         diagnostics: Look now and then at the gradients of the tasks: their lengths, and the
             cosine of each pair. On by default, since looks are so rare that they cost at most 3 %
             of the training; a short training of many tasks has none.
+        precision: Of the products of a training step on a GPU. `bf16` rounds what they read to 8
+            bits of mantissa (autocast); parameters, losses, the optimizer and every score stay
+            float32. `float32` by default: `bf16` counts only after a few members trained both
+            ways have reached the same valid scores, before the first trial. Else, and on a CPU,
+            which it only slows down, float32 is taken and said.
     """
 
     optimizer: Annotated[str, SEARCHABLE] = "adamw"
@@ -228,6 +233,7 @@ class TrainSpec:
     patience: Annotated[Count | None, SEARCHABLE] = 5
     diagnostics: bool = True
     sampling: Literal["proportional", "uniform"] | SamplingSpec = "proportional"
+    precision: Literal["float32", "bf16"] = "float32"
 
     @property
     def exponent(self) -> float:

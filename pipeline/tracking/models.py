@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,28 @@ if TYPE_CHECKING:
 
     from pipeline.serving.predictor import Predictor
     from pipeline.tracking.records import TrialEnd
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model of an experiment as the store has it.
+
+    Attributes:
+        model_id: MLflow's id.
+        run_id: The run that trained it.
+        is_ready: Whether it was saved to its end.
+        has_files: Whether its files are there; those of a server are taken to be.
+        tags: Texts by name.
+        versions: Versions of the registry that need it, as `NAME/VERSION`.
+    """
+
+    model_id: str
+    run_id: str
+    is_ready: bool
+    has_files: bool
+    tags: Mapping[str, str]
+    versions: tuple[str, ...]
+
 
 _TAGS = ("study", "trial", "row", "data")
 
@@ -89,6 +112,46 @@ def drop_model(client: MlflowClient, model_id: str, artifacts: Path | None = Non
         whole = location.parent if location.parent.name == model_id else location
         shutil.rmtree(whole, ignore_errors=True)
     return True
+
+
+def models_of(client: MlflowClient, study: str) -> list[ModelRecord]:
+    """Returns the models of a study's experiment that are not deleted."""
+    experiment = client.get_experiment_by_name(study)
+    if experiment is None:
+        return []
+    found: list[LoggedModel] = []
+    token = None
+    while token != "":
+        page = client.search_logged_models([experiment.experiment_id], page_token=token)
+        found += page
+        token = page.token or ""
+    return [_record(client, model) for model in found]
+
+
+def left_files(client: MlflowClient, folder: Path) -> list[Path]:
+    """Returns files of models that no experiment has: a deletion was cut off after the record.
+
+    Args:
+        client: Of the store.
+        folder: A study's folder of artifacts; an archived study has the same.
+    """
+    return [
+        path for path in sorted((folder / "models").glob("m-*"))
+        if read_model(client, path.name) is None
+        and not client.search_model_versions(f"source_path LIKE '%{path.name}%'")
+    ]  # fmt: skip
+
+
+def _record(client: MlflowClient, model: LoggedModel) -> ModelRecord:
+    location = local_path(model.artifact_location)
+    return ModelRecord(
+        model_id=str(model.model_id),
+        run_id=str(model.source_run_id or ""),
+        is_ready=str(model.status) == "READY",
+        has_files=location is None or (location / "MLmodel").is_file(),
+        tags=dict(model.tags),
+        versions=tuple(f"{found.name}/{found.version}" for found in versions_of(client, model)),
+    )
 
 
 def read_model(client: MlflowClient, model_id: str) -> LoggedModel | None:

@@ -195,7 +195,7 @@ def structure_of(member: Member) -> tuple[Any, ...]:
     return (
         member.stream, model.sharing, str(sharing_options(model)), tuple(model.layers),
         tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
-        train.schedule, train.epochs, train.batch_size, train.exponent, tasks,
+        train.schedule, train.epochs, train.batch_size, train.exponent, train.precision, tasks,
         member.weighting.strategy, str(replace(model.encoder, dropout=0.0)),
     )  # fmt: skip
 

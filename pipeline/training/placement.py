@@ -57,11 +57,13 @@ class Placed:
     Args:
         prepared: The data.
         device: Where members train.
+        bf16: Whether members that ask for products of bf16 get them: see `driver.precision`.
     """
 
-    def __init__(self, prepared: Prepared, device: torch.device = CPU) -> None:
+    def __init__(self, prepared: Prepared, device: torch.device = CPU, bf16: bool = False) -> None:
         self.prepared = prepared
         self.device = device
+        self.bf16 = bf16
         self._parts: dict[str, PlacedPart] = {}
 
     def put_there(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -75,6 +76,7 @@ class Population:
         placed = placed or Placed(prepared)
         device = placed.device
         self._dtype, self._device = dtype, device
+        self._bf16 = placed.bf16 and first.train.precision == "bf16"
         self._structure = structure_of(first)
         self._check(members)
         self.members = list(members)
@@ -110,7 +112,7 @@ class Population:
             [member.weighting for member in members], self.weights, self.streams
         )
         self._weighed = WeightSums(self.weights)
-        self.is_plain = is_plain(self.model) and not self.weighting.reads_gramian
+        self.is_plain = is_plain(self.model) and not self.weighting.reads_gramian and not self._bf16
         self._plain: PlainPass | None = None  # made at the first step of the present members
         self.epochs = torch.zeros(len(members), dtype=torch.int64, device=device)
         self.first_losses = torch.full_like(self.weights, float("nan"))
@@ -331,11 +333,12 @@ class Population:
         mixing: Mixing | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the losses of a batch, as `TaskLosses` does."""
-        features = self.model.encode(numeric, codes, texts, self._dropout)
-        if mixing is not None:
-            features = mixing.mix(features)
-        outputs = self.model.decide(features, self._dropout, self._words(targets))
-        return self._losses(outputs, targets, self.smoothing, mixing)
+        with torch.autocast(self._device.type, torch.bfloat16) if self._bf16 else nullcontext():
+            features = self.model.encode(numeric, codes, texts, self._dropout)
+            if mixing is not None:
+                features = mixing.mix(features)
+            outputs = self.model.decide(features, self._dropout, self._words(targets))
+        return self._losses(outputs.to(self._dtype), targets, self.smoothing, mixing)
 
     def _weigh(
         self, losses: Tensor, step: Step, backward: Callable[[Tensor, Tensor], Tensor]

@@ -238,3 +238,56 @@ def test_a_population_learns_on_a_gpu_what_it_learns_on_the_cpu(
     again = train([replace(one, number=one.number + 5) for one in members], data, placed=placed)
     for one, other in zip(found, again, strict=True):
         assert one.score == pytest.approx(other.score, abs=1e-4)
+
+
+# --- bf16 ----------------------------------------------------------------------------------------
+
+ROUNDED = {
+    "plain": {"dropout": 0.2},
+    "everything": EVERYTHING,
+    "layer norm": {"norm": "layer", "activation": "gelu", "dropout": 0.1},
+    **{f"sharing {name}": {"sharing": name, "norm": "batch"} for name in SHARINGS},
+    "strategy uncertainty": {"strategy": "uncertainty"},
+}
+
+
+@pytest.mark.parametrize("values", ROUNDED.values(), ids=ROUNDED.keys())
+def test_products_are_of_bf16_and_all_else_stays_float32(
+    values: dict[str, Any], data: Prepared
+) -> None:
+    members = two(precision="bf16", **values)
+    rounded = Population(members, data, placed=Placed(data, bf16=True))
+    exact = Population(members, data, placed=Placed(data))
+    seen: list[torch.dtype] = []
+
+    def note(module: object, given: tuple[torch.Tensor, ...], found: Any) -> None:
+        seen.append((found[0] if isinstance(found, list) else found).dtype)
+
+    rounded.model.heads.register_forward_hook(note)
+    losses, expected = rounded.train_epoch(1), exact.train_epoch(1)
+    assert set(seen) == {torch.bfloat16}
+    assert {one.dtype for one in rounded.model.parameters()} == {torch.float32}
+    assert rounded.state.gradient.dtype == losses.dtype == torch.float32
+    assert not torch.equal(losses, expected)
+    torch.testing.assert_close(losses, expected, rtol=0.05, atol=0.05)
+
+
+def test_a_member_alone_is_rounded_as_in_an_array(data: Prepared) -> None:
+    members = two(precision="bf16", dropout=0.2)
+    placed = Placed(data, bf16=True)
+    together = Population(members, data, placed=placed)
+    alone = Population(members[1:], data, placed=placed)
+    for epoch in (1, 2):
+        torch.testing.assert_close(
+            together.train_epoch(epoch)[1:], alone.train_epoch(epoch), rtol=1e-4, atol=1e-4
+        )
+
+
+def test_bf16_needs_both_the_study_and_the_device(data: Prepared) -> None:
+    asked = Population(two(precision="bf16"), data, placed=Placed(data))
+    allowed = Population(two(), data, placed=Placed(data, bf16=True))
+    plain = Population(two(), data)
+    expected = plain.train_epoch(1)
+    for population in (asked, allowed):
+        assert population.is_plain
+        assert torch.equal(population.train_epoch(1), expected)

@@ -1,0 +1,1 @@
+"""What a crash left in a store: found, told, mended."""
