@@ -23,7 +23,9 @@ class EncoderSpec:
         width: Of `tfidf`: numbers that the term weights of a document are reduced to.
         linear: Of `tfidf`: a linear model of the term weights beside the trunk, whose outputs are
             added to those of each head but of tasks that write. Off by default: it has a weight
-            for each of tens of thousands of terms and each output, so that an epoch takes longer.
+            for each of tens of thousands of terms and each output, so that an epoch takes longer,
+            and under Adam, which moves the weight of a rare term as far as that of a frequent
+            one, it brought nothing on the discipline of csl_zh (0.404 macro F1 with and without).
         path: Of `pretrained`: a folder, or a name of the Hugging Face hub.
         max_tokens: Of `pretrained` and `transformer`: tokens of a document that are read; what
             comes later is cut off, and counted.
