@@ -28,7 +28,6 @@ from pipeline.study.seeds import derive_seed
 from pipeline.study.spec import Params
 from pipeline.tracking.records import TrialEnd, TrialStart, now_ms
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.loop import Answer
 from pipeline.training.members import Member, Trained, architecture_of, arrays_of
 from pipeline.training.predict import predict_member
 
@@ -310,7 +309,6 @@ class _Queue:
                 if isinstance(event, EpochDone):
                     self._note_best(event)
                     self._note_ends(event)
-                    self._backend.answer(event.array, Answer())
                 elif isinstance(event, ArrayDone):
                     self._note_ends(event)
                     self._keep(event.array)
@@ -330,7 +328,7 @@ class _Queue:
 
     def _begin(self, array: list[tuple[Learner, Member]], lives: int) -> None:
         number, self._next = self._next, self._next + 1
-        self._backend.submit({number: [member for _, member in array]})
+        self._backend.submit({number: [member for _, member in array]}, pauses=())
         self._running[number], self._lives[number] = array, lives
         self._best[number] = {member.number: {} for _, member in array}
         self._trained[number] = {}

@@ -56,9 +56,9 @@ class Counting(InProcess):
         self.submitted: list[int] = []
         self._left = most
 
-    def submit(self, arrays: Any) -> None:
+    def submit(self, arrays: Any, pauses: Any = None) -> None:
         self.submitted += [len(members) for members in arrays.values()]
-        super().submit(arrays)
+        super().submit(arrays, pauses)
 
     def receive(self) -> Event | None:
         self._left -= 1
