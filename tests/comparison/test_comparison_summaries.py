@@ -14,7 +14,7 @@ from pipeline.text.rouge import rouge
 
 STUDY = """
 name: functions
-sources: {functions: {id: name}}
+sources: {functions: {path: functions.csv}}
 tasks:
   gist: {kind: summarisation, target: gist, text: body, title: name, budget: {sentences: 1},
          metric: rouge1}
