@@ -32,7 +32,7 @@ study: $(VENV)/installed
 	@echo
 	@echo 'What to do next:'
 	@echo '  $(BIN)/mtl show $(STUDY)      the trials'
-	@echo "  $(BIN)/mlflow ui --backend-store-uri sqlite:///$${MTL_STORE:-mlruns}/mlflow.db   the runs, in a browser"
+	@echo '  $(BIN)/mtl ui $(STUDY)        every run, in the browser'
 	@echo '  $(BIN)/mtl promote $(STUDY)   make the best model the champion'
 	@echo '  $(BIN)/mtl init TABLE --target COLUMN -o FILE    a study of your own data'
 

@@ -66,8 +66,8 @@ def test_without_json_people_are_told_what_comes_next(store: Store, study: Path)
     assert done.code == 0, done.err
     assert "4 trials: 4 complete, 0 pruned, 0 failed" in done.out
     commands = [line.split("#")[0].split() for line in done.out.splitlines() if " mtl " in line]
-    assert [words[1] for words in commands] == ["compare", "promote"]
-    for words in commands:  # they have the same store and settings
+    assert [words[1] for words in commands] == ["ui", "compare", "promote", "search"]
+    for words in commands[1:3]:  # they have the same store and settings
         assert mtl(*words[1:]).code == 0
     assert "ranges are searched" in done.err
 

@@ -1,5 +1,6 @@
 """Input that is wrong: exit code 2, one message with its key and remedy, nothing half written."""
 
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from cli_cases import Change, Done, mtl, write_case
 
+from pipeline.serving import connection
 from pipeline.tracking.store import Store
 
 
@@ -222,6 +224,21 @@ def test_an_unknown_server_is_refused(tmp_path: Path) -> None:
     check_refused(done, ("--tracking-uri", "ftp://nobody"))
 
 
+@pytest.mark.parametrize("command", ["search", "rollback"])
+def test_a_server_that_nobody_runs_is_told_at_once(
+    tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_ATTEMPTS", 1)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.socket() as taken:  # bound and not listening: nobody else gets the port
+        taken.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        what = "people" if command == "rollback" else write_case(tmp_path, "cli_resumed")
+        done = mtl(command, what, "--tracking-uri", uri)
+    check_refused(done, (uri, "cannot be reached", "--tracking-uri"))
+
+
 def flip(frame: pd.DataFrame) -> None:
     frame.loc[0, "bought"] = "no" if frame.loc[0, "bought"] == "yes" else "yes"
 
@@ -299,3 +316,27 @@ def test_a_second_driver_is_refused(store: Store, searched: Path) -> None:
     finally:
         holder.communicate(timeout=30)
     assert len(list(store.studies.glob("cli_resumed*"))) == 2  # its folder and its journal
+
+
+TRAINING = ["search", "train", "evaluate", "compare", "group"]
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_a_gpu_that_is_not_here_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    study, store = write_case(tmp_path), tmp_path / "store"
+    done = mtl(command, study, "--store", store, "--device", "cuda")
+    assert done.code == 2
+    assert done.err.startswith("mtl: `--device cuda` needs a GPU. Found none: ")
+    assert done.err.endswith("Or train with `--device cpu`.\n")
+    assert len(done.err.splitlines()) == 1
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_an_unknown_device_is_refused(tmp_path: Path, command: str) -> None:
+    done = mtl(command, write_case(tmp_path), "--device", "gpu")
+    assert done.code == 2
+    assert "argument --device: invalid choice: 'gpu'" in done.err

@@ -34,12 +34,6 @@ def where(arguments: Arguments) -> dict[str, Any]:
     return {"store": store(arguments), "tracking_uri": arguments.tracking_uri}
 
 
-def options(arguments: Arguments) -> str:
-    """Returns the options that the next command needs to have the same study and store."""
-    settings = (("--set", setting) for setting in arguments.settings)
-    return store_options(arguments) + _words([("--data", arguments.data), *settings])
-
-
 def store_options(arguments: Arguments) -> str:
     """Returns the options that the next command needs to have the same store."""
     return _words([("--store", arguments.store), ("--tracking-uri", arguments.tracking_uri)])

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pipeline.cli.arguments import Arguments
 from pipeline.cli.arguments import load_study as _load
-from pipeline.cli.arguments import options as _options
 from pipeline.cli.arguments import store as _store
 from pipeline.cli.arguments import store_options as _store_options
 from pipeline.cli.arguments import where as _where
@@ -25,9 +24,8 @@ def init(arguments: Arguments) -> None:
 
     if arguments.output.exists():
         raise InputError(f"{arguments.output} exists already. Choose another file with -o.")
+    _need_folder(arguments.output)
     folder = arguments.output.parent
-    if not folder.is_dir():
-        raise InputError(f"The folder of {arguments.output} does not exist. Make it first.")
     _need_table(arguments.table)
     text = draft_study(arguments.table, arguments.target, arguments.name, folder)
     arguments.output.write_text(text, encoding="utf-8")
@@ -90,7 +88,9 @@ def train(arguments: Arguments) -> int:
     from pipeline import stages
     from pipeline.report.tables import trial_table
 
-    trained = stages.train(_load(arguments), arguments.trial, **_where(arguments))
+    trained = stages.train(
+        _load(arguments), arguments.trial, device=arguments.device, **_where(arguments)
+    )
     if arguments.json:
         print_json(trained.record.to_json())
     else:
@@ -103,7 +103,13 @@ def evaluate(arguments: Arguments) -> None:
     from pipeline import stages
     from pipeline.report.tables import evaluation_table
 
-    found = stages.evaluate(_load(arguments), arguments.trial, arguments.split, **_where(arguments))
+    found = stages.evaluate(
+        _load(arguments),
+        arguments.trial,
+        arguments.split,
+        device=arguments.device,
+        **_where(arguments),
+    )
     if arguments.json:
         print_json(found)
     else:
@@ -116,7 +122,7 @@ def search(arguments: Arguments) -> None:
     from pipeline.driver.records import StudyFolder
     from pipeline.report.pareto import front_lines
     from pipeline.report.progress import Progress
-    from pipeline.report.study import next_steps
+    from pipeline.report.study import next_commands, next_lines
     from pipeline.report.tables import search_lines, trials_table
 
     study = _load(arguments)
@@ -128,6 +134,7 @@ def search(arguments: Arguments) -> None:
         arguments.fresh,
         baselines=arguments.baselines,
         observers=[Progress(console(sys.stderr))],
+        device=arguments.device,
         **_where(arguments),
     )
     if arguments.json:
@@ -139,7 +146,9 @@ def search(arguments: Arguments) -> None:
         print(line)
     for line in search_lines(found):
         print(line)
-    print(next_steps(arguments.study, _options(arguments), study, found["tracking_uri"]))
+    commands = next_commands(study, _store_options(arguments), len(trials))
+    for line in next_lines(commands):
+        print(line)
 
 
 def show(arguments: Arguments) -> None:
@@ -180,24 +189,31 @@ def compare(arguments: Arguments) -> None:
     """Shows the comparison, training rows that are missing."""
     from pipeline import stages
     from pipeline.report.comparison import comparison_notes, comparison_tables
+    from pipeline.report.html import need_same_data
 
     studies = [_load(arguments, path) for path in arguments.studies]
     store = _store(arguments)
-    if len(studies) > 1 and len({stages.prepare(s, store).data_digest for s in studies}) > 1:
-        raise InputError(
-            "The studies have different data (rows, labels or split), so their scores cannot be "
-            "compared. Compare studies with the same data digest, which `mtl prepare` prints."
-        )
+    if arguments.html is not None:
+        _need_folder(arguments.html)
+    if len(studies) > 1:
+        digests = [stages.prepare(study, store).data_digest for study in studies]
+        names = [study.spec.name for study in studies]
+        need_same_data(list(zip(names, digests, strict=True)))
     documents = [
         stages.compare(
             study,
             arguments.split,
             arguments.read_only,
             n_workers=arguments.workers,
+            device=arguments.device,
             **_where(arguments),
         )
         for study in studies
     ]
+    if arguments.html is not None:
+        text = stages.report_studies(studies, documents, **_where(arguments))
+        arguments.html.write_text(text, encoding="utf-8")
+        say(f"Wrote {arguments.html}.")
     if arguments.json:
         print_json(documents[0] if len(documents) == 1 else {"studies": documents})
         return
@@ -213,7 +229,13 @@ def group(arguments: Arguments) -> None:
     from pipeline import stages
     from pipeline.report.groups import group_notes, groups_table, transfer_table
 
-    found = stages.group(_load(arguments), arguments.budget, arguments.workers, **_where(arguments))
+    found = stages.group(
+        _load(arguments),
+        arguments.budget,
+        arguments.workers,
+        device=arguments.device,
+        **_where(arguments),
+    )
     if arguments.json:
         print_json(found)
         return
@@ -221,6 +243,17 @@ def group(arguments: Arguments) -> None:
     console().print(groups_table(found))
     for note in group_notes(found):
         print(f"- {note}")
+
+
+def ui(arguments: Arguments) -> None:
+    """Serves MLflow's UI on the study's store."""
+    from pipeline.cli import ui as command
+
+    study = _load(arguments)
+    command.ui(
+        study, _store(arguments), arguments.tracking_uri, arguments.port, arguments.browser,
+        arguments.json,
+    )  # fmt: skip
 
 
 def promote(arguments: Arguments) -> None:
@@ -235,10 +268,10 @@ def promote(arguments: Arguments) -> None:
         return
     console().print(gates_table(decision.to_json()))
     alias = f"{decision.model}@{study.spec.promote.alias}"
-    if arguments.dry_run:
+    if decision.details["is_champion"]:
+        print(f"{alias} is version {decision.previous}, which is this model already.")
+    elif arguments.dry_run:
         print(f"Every gate passes: `mtl promote` without --dry-run would move {alias}.")
-    elif decision.version == decision.previous:
-        print(f"{alias} is version {decision.version}, as before.")
     else:
         print(f"{alias} is now version {decision.version}. "
               f"Use it: mtl predict {alias} TABLE -o FILE{_store_options(arguments)}")  # fmt: skip
@@ -247,3 +280,8 @@ def promote(arguments: Arguments) -> None:
 def _need_table(path: Path) -> None:
     if not path.is_file():
         raise InputError(f"There is no table {path}. Name a CSV, TSV, JSON Lines or Parquet file.")
+
+
+def _need_folder(file: Path) -> None:
+    if not file.parent.is_dir():
+        raise InputError(f"The folder of {file} does not exist. Make it first.")

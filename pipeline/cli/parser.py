@@ -24,6 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     store, study, result = _store_options(), _study_options(), _json_option()
+    device = _device_option()
 
     init = commands.add_parser("init", help="look at a table and write a study file")
     init.add_argument("table", type=Path, help="CSV, TSV, JSON Lines or Parquet")
@@ -47,18 +48,18 @@ def make_parser() -> argparse.ArgumentParser:
                                   help="stage 1: read, split, encode, cache the data")  # fmt: skip
     prepare.set_defaults(command=run.prepare)
 
-    train = commands.add_parser("train", parents=[study, store, result],
+    train = commands.add_parser("train", parents=[study, store, result, device],
                                 help="stage 2: train one model at the centres")  # fmt: skip
     train.add_argument("--trial", type=int, help="train this trial's values again")
     train.set_defaults(command=run.train)
 
-    evaluate = commands.add_parser("evaluate", parents=[study, store, result],
+    evaluate = commands.add_parser("evaluate", parents=[study, store, result, device],
                                    help="stage 3: every metric of one trial's model")  # fmt: skip
     evaluate.add_argument("--trial", default="best", help="number of a trial, or best")
     evaluate.add_argument("--split", choices=("valid", "test"), default="valid")
     evaluate.set_defaults(command=run.evaluate)
 
-    search = commands.add_parser("search", parents=[study, store, result],
+    search = commands.add_parser("search", parents=[study, store, result, device],
                                  help="launch or resume a study's search")  # fmt: skip
     search.add_argument("--trials", type=_positive, help="total of finished trials at the end")
     search.add_argument("--timeout", type=_duration, metavar="TIME",
@@ -76,20 +77,29 @@ def make_parser() -> argparse.ArgumentParser:
     show.add_argument("--trial", type=int, help="show everything of one trial")
     show.set_defaults(command=run.show)
 
-    compare = commands.add_parser("compare", parents=[_several_studies(), store, result],
+    compare = commands.add_parser("compare", parents=[_several_studies(), store, result, device],
                                   help="compare the best trial with its baselines")  # fmt: skip
     compare.add_argument("--split", choices=("valid", "test"), default="test")
     compare.add_argument("--read-only", action="store_true", help="train and record nothing")
+    compare.add_argument("--html", type=Path, metavar="FILE",
+                         help="write the report of these studies as one HTML file")  # fmt: skip
     compare.add_argument("--workers", type=_positive,
                          help="local processes (one a core); changes no result")  # fmt: skip
     compare.set_defaults(command=run.compare)
 
-    group = commands.add_parser("group", parents=[study, store, result],
+    group = commands.add_parser("group", parents=[study, store, result, device],
                                 help="which tasks should share a model")  # fmt: skip
     group.add_argument("--budget", type=_positive, metavar="N",
                        help="most models to train; to be stated above 20 tasks")  # fmt: skip
     group.add_argument("--workers", type=_positive, help="local processes (default: one a core)")
     group.set_defaults(command=run.group)
+
+    ui = commands.add_parser("ui", parents=[study, store, result],
+                             help="look at a study in MLflow's UI")  # fmt: skip
+    ui.add_argument("--port", type=_positive, help="of 127.0.0.1 (default: a free one)")
+    ui.add_argument("--no-browser", action="store_false", dest="browser",
+                    help="print where to look, and open nothing")  # fmt: skip
+    ui.set_defaults(command=run.ui)
 
     promote = commands.add_parser("promote", parents=[study, store, result],
                                   help="register a trial's model and move the alias")  # fmt: skip
@@ -158,6 +168,13 @@ def _data_options() -> argparse.ArgumentParser:
 def _json_option() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser
+
+
+def _device_option() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                        help="where to train (auto: a GPU where there is one)")  # fmt: skip
     return parser
 
 

@@ -150,8 +150,9 @@ class Learners:
         with np.load(self._model(learner), allow_pickle=False) as arrays:
             parameters = {name: arrays[name] for name in arrays.files}
         shape = architecture_of(self.member(0, learner), self._prepared)
-        found = predict_member(shape, parameters, self._prepared.parts[part])
-        return {name: found[name] for name in self._names(learner)}
+        names = self._names(learner)
+        found = predict_member(shape, parameters, self._prepared.parts[part], tasks=names)
+        return {name: found[name] for name in names}
 
     def start(self, array: Sequence[tuple[Learner, Member]]) -> dict[int, str]:
         """Opens the runs of an array."""

@@ -207,7 +207,11 @@ class _Collector:
         for part in HELD_OUT:
             rows = self.prepared.parts[part]
             found = predict_member(
-                predictor.architecture, predictor.parameters, rows, self.progress
+                predictor.architecture,
+                predictor.parameters,
+                rows,
+                self.progress,
+                tasks=plan.tasks,
             )
             outputs[part] = {task: found[task] for task in plan.tasks}
         return Model(_key(plan, record), outputs, record.run_id, record.epochs)

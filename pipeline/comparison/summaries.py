@@ -160,7 +160,8 @@ def samples(
 ) -> list[dict[str, str]]:
     """Returns what a model wrote or chose for a few documents, beside text and reference.
 
-    ROUGE-1 passes word salad; these lines do not. The documents are spread evenly over the part.
+    ROUGE-1 passes word salad; these lines do not. The documents are spread evenly over the part;
+    the first words of each are as many as the model's.
 
     Args:
         prepared: The data.
@@ -176,6 +177,7 @@ def samples(
             "document": ours[i][0].text[:_SHOWN],
             "reference": ours[i][0].references[0][:_SHOWN],
             "summary": ours[i][1][:_SHOWN],
+            "first_words": first_words(ours[i][0].text, n_words(ours[i][1]))[:_SHOWN],
         }
         for i in shown
     ]

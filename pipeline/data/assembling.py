@@ -31,10 +31,11 @@ from pipeline.data.rows import (
     split_source,
     ungrouped_notes,
 )
-from pipeline.data.screening import copy_warnings, counting_columns, duplicates
+from pipeline.data.screening import copy_warnings, counting_columns, doubled_notes, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
 from pipeline.data.text_encoding import Progress, refuse_bytes
 from pipeline.data.text_fitting import encoder_settings, fit_texts, text_notes
+from pipeline.data.views import with_views
 from pipeline.errors import DataError, StudyError
 from pipeline.study.spec import StudySpec
 from pipeline.tasks.base import TaskInfo
@@ -88,7 +89,8 @@ def build_prepared(
     for name, frame in frames.items():  # before the split, so that an error names the row
         for column in spec.sources[name].text_columns:
             refuse_bytes(frame[column])
-    notes = ungrouped_notes(spec, frames)
+    notes, named = ungrouped_notes(spec, frames), list(spec.sources)
+    spec, frames = with_views(spec, frames)
     pieces = with_pieces(spec, frames, progress)
     spec, frames = pieces.spec, pieces.frames
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
@@ -100,6 +102,7 @@ def build_prepared(
     if not types and not texts:
         raise DataError(" ".join(["No column is left as an input.", *warnings]))
     warnings += _screen(spec, rows, list(types))
+    notes += doubled_notes(rows, inputs[[*types, *texts]], named)
     rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs[[*types, *texts]])
     tasks, targets, rare = _fit_labels(spec, rows)  # wrong labels are told before long work
     warnings += rare + refuse_leaks(spec, rows, list(types))
@@ -145,7 +148,7 @@ def part_inputs(
         columns: Those to return, also such as the study drops; by default its own inputs. One
             that no source has is left out.
     """
-    pieces = with_pieces(spec, frames)
+    pieces = with_pieces(*with_views(spec, frames))
     spec, frames = pieces.spec, pieces.frames
     rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
     names = input_columns(spec, frames)

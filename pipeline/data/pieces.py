@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_scalar
 
 from pipeline.data.hashing import digest
 from pipeline.data.rows import SourceRows, split_source
@@ -22,6 +23,7 @@ from pipeline.study.task_spec import BudgetSpec, TaskSpec
 from pipeline.tasks.documents import Document, Documents, split_document
 from pipeline.tasks.summarisation import feature_columns, piece_rows
 from pipeline.text.choice import n_words
+from pipeline.text.cleaning import shown_text
 from pipeline.text.labels import label_sentences
 
 SUMMARIES = ("summarisation", "abstractive")
@@ -192,22 +194,24 @@ def _documents(
 
 def _titles(task: TaskSpec, frame: pd.DataFrame) -> list[str]:
     titles = as_text(frame[task.title]) if task.title is not None else [None] * len(frame)
-    return [title or "" for title in titles]
+    return [shown_text(title or "") for title in titles]
 
 
 def _pieces(text: str, task: TaskSpec, whole: bool) -> tuple[str, ...]:
     if whole:
-        return (text[:_LONGEST],) if n_words(text[:_LONGEST]) else ()
+        read = shown_text(text[:_LONGEST])
+        return (read,) if n_words(read) else ()
     return split_document(text, task.unit or "sentence")
 
 
 def references_of(cell: Any) -> tuple[str, ...]:
-    """Returns the references in a cell, a text or a list of them; one without a word is none."""
-    if isinstance(cell, list | tuple | np.ndarray):
-        return tuple(str(text) for text in cell if text is not None and n_words(str(text)))
-    if pd.isna(cell) or not n_words(str(cell)):
-        return ()
-    return (str(cell),)
+    """Returns the references in a cell, a text or a list of them; one without a word is none.
+
+    They are what they show, as documents are: no markup and no broken characters.
+    """
+    cells = cell if isinstance(cell, list | tuple | np.ndarray) else [cell]
+    texts = (shown_text(str(text)) for text in cells if not (is_scalar(text) and pd.isna(text)))
+    return tuple(text for text in texts if n_words(text))
 
 
 def _frame(

@@ -164,7 +164,7 @@ def doubled(path: Path, names: list[str]) -> DataError:
 
 def find_bad_row(path: Path, delimiter: str, n_rows: int | None) -> None:
     """Raises on the first row that is no UTF-8 or has too few or too many fields."""
-    _check_encoding(path)
+    _check_encoding(path, delimiter)
     with open_text(path) as text:
         rows = csv.reader(text, delimiter=delimiter)
         width = len(next(rows))
@@ -179,16 +179,28 @@ def find_bad_row(path: Path, delimiter: str, n_rows: int | None) -> None:
                 )
 
 
-def _check_encoding(path: Path) -> None:
+def _check_encoding(path: Path, delimiter: str | None = None) -> None:
     with open_bytes(path) as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
+                row = "" if delimiter is None else _row_of_line(path, number, delimiter)
                 raise DataError(
-                    f"{path}, line {number} is not UTF-8 (byte {error.start + 1}: "
+                    f"{path}, {row}line {number} is not UTF-8 (byte {error.start + 1}: "
                     f"{line[error.start : error.start + 1]!r}). Save the file as UTF-8."
                 ) from error
+
+
+def _row_of_line(path: Path, line: int, delimiter: str) -> str:
+    """Names the row in which a line stands: a quoted text may have several."""
+    with (
+        open_bytes(path) as stream,
+        io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="") as text,
+    ):
+        rows = csv.reader(text, delimiter=delimiter)
+        number = next((n for n, _ in enumerate(rows) if rows.line_num >= line), 0)
+    return f"row {number}, " if number else ""
 
 
 def _read_json_lines(path: Path, n_rows: int | None) -> pd.DataFrame:
@@ -218,15 +230,15 @@ def _record(path: Path, number: int, line: str) -> dict[str, object]:
         raise DataError(f"{path}, line {number} is not JSON: {error}.") from error
     if not isinstance(record, dict):
         raise DataError(f"{path}, line {number} must be a JSON object. Found {line.strip()[:60]}.")
-    return _whole_characters(record) if "\\ud" in line.lower() else record
+    return whole_characters(record) if "\\ud" in line.lower() else record
 
 
-def _whole_characters(value: Any) -> Any:
+def whole_characters(value: Any) -> Any:
     """Replaces halves of characters, which JSON can escape in ASCII, and no column can hold."""
     if isinstance(value, dict):
-        return {_whole_characters(key): _whole_characters(inner) for key, inner in value.items()}
+        return {whole_characters(key): whole_characters(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_whole_characters(inner) for inner in value]
+        return [whole_characters(inner) for inner in value]
     return _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 

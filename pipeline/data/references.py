@@ -63,6 +63,8 @@ def _task_columns(spec: StudySpec) -> _Named:
         source = spec.source_of(name)
         for column in target_columns(spec, name):
             yield f"tasks.{name}.target", source, column
+        for column in task.inputs or ():
+            yield f"tasks.{name}.inputs", source, column
         if task.per is not None:
             yield f"tasks.{name}.per", source, task.per
         for key in ("text", "title"):

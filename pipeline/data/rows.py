@@ -121,9 +121,14 @@ def _own_ids(values: "pd.Series[Any]", where: str) -> NDArray[np.bytes_]:
                 f"Found {found} in row {row + 1}: {texts[row]!r} ({int(wrong.sum())} such rows). "
                 "Leave out `id` to name rows by their content."
             )
-    plain = [text if text.isascii() and len(text) <= 64 else digest([text.encode()])
-             for text in texts]  # fmt: skip
-    return np.array(plain, dtype=np.bytes_)
+    return np.array([_plain_id(text) for text in texts], dtype=np.bytes_)
+
+
+def _plain_id(text: str) -> str:
+    """Returns a short ASCII name for an id: itself, or its digest."""
+    if text.isascii() and len(text) <= 64:
+        return text
+    return digest([text.encode(errors="surrogatepass")])
 
 
 def join_inputs(

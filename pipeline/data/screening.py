@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.data.encoding import parse_numbers
-from pipeline.data.hashing import Hashes, value_hashes
+from pipeline.data.hashing import Hashes, row_hashes, value_hashes
+from pipeline.data.rows import SourceRows
 from pipeline.data.values import as_text
 
 PAIRS = (("train", "valid"), ("train", "test"), ("valid", "test"))
@@ -99,3 +100,29 @@ def duplicates(hashes: Hashes, parts: NDArray[np.str_]) -> tuple[dict[str, int],
         counts[f"{earlier}/{later}"] = int(np.isin(hashes[outside], hashes[inside]).sum())
         repeated[inside] |= np.isin(hashes[inside], hashes[outside])
     return counts, repeated
+
+
+def doubled_notes(
+    rows: Mapping[str, SourceRows], inputs: pd.DataFrame, named: Sequence[str]
+) -> list[str]:
+    """Returns a sentence for each of several sources with rows that stand in two parts.
+
+    Args:
+        rows: The rows of each source.
+        inputs: Of all of them, one source after the other.
+        named: Sources of the study file: rows made of theirs, such as pieces, follow them.
+    """
+    if len(rows) == 1:
+        return []
+    sizes = [len(found.parts) for found in rows.values()]
+    of_source = np.split(row_hashes(inputs), np.cumsum(sizes)[:-1])
+    notes = []
+    for (name, found), hashes in zip(rows.items(), of_source, strict=True):
+        counts = {pair: n for pair, n in duplicates(hashes, found.parts)[0].items() if n}
+        if counts and name in named:
+            shown = ", ".join(f"{n:,} in {pair}" for pair, n in counts.items())
+            notes.append(
+                f"Source `{name}`: rows whose inputs also stand in an earlier part: {shown}. "
+                "`duplicates: drop` in its split leaves the earlier ones out."
+            )
+    return notes

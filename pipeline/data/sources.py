@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import is_object_dtype
 
 from pipeline.data.locating import LocatedFile, locate
-from pipeline.data.readers import read_table
+from pipeline.data.readers import read_table, whole_characters
 from pipeline.data.text_encoding import Progress
 from pipeline.errors import DataError
 from pipeline.study.catalogue import load
@@ -97,7 +98,9 @@ def _checked(name: str, table: pd.DataFrame) -> pd.DataFrame:
     if not table.columns.is_unique:
         doubled = table.columns[table.columns.duplicated()][0]
         raise DataError(f"Source `{name}` has two columns named `{doubled}`. Rename one.")
-    return table.reset_index(drop=True)
+    texts = {str(name): table[name].map(whole_characters)
+             for name in table if is_object_dtype(table[name].dtype)}  # fmt: skip
+    return table.assign(**texts).reset_index(drop=True)
 
 
 def _read_files(

@@ -142,7 +142,8 @@ def fit_tasks(
         own = kind_of(info).encode(labels)
         target = np.full((len(whole), *own.shape[1:]), np.nan, dtype=np.float32)
         target[_placed(task, frames)] = own
-        infos.append(replace(info, n_labelled=_count(task.name, target, whole)))
+        n_labelled = _count(task.name, target, whole)
+        infos.append(replace(info, n_labelled=n_labelled, inputs=tuple(declared.inputs or ())))
         targets[task.name] = target
     return tuple(infos), targets, notes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from pipeline.driver.backend import ArrayFailed, ArrayLost, Backend
 from pipeline.training.members import Member, Trained
@@ -19,9 +19,11 @@ class Arrays:
 
     Args:
         backend: Where they run.
+        pauses: Epochs after which they wait for an answer; by default after each.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, pauses: Container[int] | None = None) -> None:
+        self._pauses = pauses
         self.members: dict[int, list[Member]] = {}
         self._backend = backend
         self._patience: dict[int, int] = {}
@@ -38,7 +40,7 @@ class Arrays:
         self._patience.update(dict.fromkeys(fresh, patience))
         if alone:
             self._alone.update(fresh)
-        self._backend.submit(fresh)
+        self._backend.submit(fresh, self._pauses)
 
     def is_sound(self, array: int) -> bool:
         """Whether an array has run so far without being run again."""

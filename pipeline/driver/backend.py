@@ -10,16 +10,20 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from pipeline.data.prepared import Prepared
+from pipeline.training.devices import CPU, give_back
+from pipeline.training.halving import Halving
 from pipeline.training.loop import Answer, Epochs, train_epochs
 from pipeline.training.members import EpochResult, Member, Trained
+from pipeline.training.placement import Placed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,17 +31,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """An array trained an epoch and waits for an answer.
+    """An array trained an epoch.
 
     Attributes:
         array: Its number.
         results: Of each member that trained in the epoch.
         trained: The ends of members that ended since the array's epoch before.
+        waits: Whether it waits for an answer; else it goes on with whoever has not ended.
     """
 
     array: int
     results: tuple[EpochResult, ...]
     trained: tuple[Trained, ...] = ()
+    waits: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,11 +77,19 @@ class Backend(ABC):
     """The contract of all backends (one contract test)."""
 
     @abstractmethod
-    def submit(self, arrays: Mapping[int, Sequence[Member]]) -> None:
+    def submit(
+        self, arrays: Mapping[int, Sequence[Member]], pauses: Container[int] | None = None
+    ) -> None:
         """Starts arrays, each under a number of the caller's choice.
 
         They may run side by side, or interleaved epoch by epoch; every one of them reaches its
         first epoch without the others having to end.
+
+        Args:
+            arrays: The members of each.
+            pauses: Epochs, of members that start together, after which an array waits for an
+                answer; by default after each. A way to the caller and back costs a small array
+                more than a step.
         """
 
     @abstractmethod
@@ -84,7 +98,7 @@ class Backend(ABC):
 
     @abstractmethod
     def answer(self, array: int, answer: Answer) -> None:
-        """Lets an array go on after an `EpochDone`, with the members that join it."""
+        """Lets an array that waits go on, with the members that join it."""
 
     @property
     @abstractmethod
@@ -100,18 +114,40 @@ class Backend(ABC):
 
 
 class ArraySet:
-    """Arrays that one thread trains in turn, epoch by epoch; what every worker is made of."""
+    """Arrays that one thread trains in turn, epoch by epoch; what every worker is made of.
 
-    def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
+    Args:
+        prepared: The data.
+        device: Where they train.
+        say: Told where an array needs more memory than there is.
+        bf16: See `Placed`.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        device: torch.device = CPU,
+        say: Callable[[str], None] = lambda text: None,
+        bf16: bool = False,
+    ) -> None:
+        placed = Placed(prepared, device, bf16)  # once for all arrays
+
+        def start(members: Sequence[Member], first_epoch: int) -> Epochs:
+            return train_epochs(members, prepared, first_epoch, placed)
+
+        self._halving = Halving(start, say, lambda: give_back(device))
         self._running: dict[int, Epochs] = {}
+        self._pauses: dict[int, Container[int] | None] = {}
         self._ready: deque[tuple[int, Answer | None]] = deque()
         self._paused: float | None = None  # when the latest step ended
         self.waited_seconds = 0.0
 
-    def add(self, array: int, members: Sequence[Member]) -> None:
-        """Takes an array on."""
-        self._running[array] = train_epochs(members, self._prepared)
+    def add(
+        self, array: int, members: Sequence[Member], pauses: Container[int] | None = None
+    ) -> None:
+        """Takes an array on; see `Backend.submit`."""
+        self._pauses[array] = pauses
+        self._running[array] = self._halving.train_epochs(members)
         self._ready.append((array, None))
 
     def answer(self, array: int, answer: Answer) -> None:
@@ -143,7 +179,11 @@ class ArraySet:
         except Exception:
             del self._running[array]
             return ArrayFailed(array, traceback.format_exc())
-        return EpochDone(array, tuple(end.results), tuple(end.trained))
+        pauses = self._pauses[array]
+        waits = pauses is None or end.results[0].epoch in pauses
+        if not waits:
+            self._ready.append((array, Answer()))
+        return EpochDone(array, tuple(end.results), tuple(end.trained), waits)
 
 
 @contextmanager
@@ -158,15 +198,31 @@ def one_thread() -> Iterator[None]:
 
 
 class InProcess(Backend):
-    """Trains in the calling thread."""
+    """Trains in the calling thread, on the CPU or a GPU.
 
-    def __init__(self, prepared: Prepared) -> None:
-        self._arrays = ArraySet(prepared)
+    Args:
+        prepared: The data.
+        device: Where arrays train.
+        say: See `ArraySet`.
+        bf16: See `Placed`.
+    """
 
-    def submit(self, arrays: Mapping[int, Sequence[Member]]) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        device: torch.device = CPU,
+        say: Callable[[str], None] = lambda text: None,
+        bf16: bool = False,
+    ) -> None:
+        self._make = partial(ArraySet, prepared, device, say, bf16)
+        self._arrays = self._make()
+
+    def submit(
+        self, arrays: Mapping[int, Sequence[Member]], pauses: Container[int] | None = None
+    ) -> None:
         """Takes the arrays on; they train while `receive` is called."""
         for array, members in arrays.items():
-            self._arrays.add(array, members)
+            self._arrays.add(array, members, pauses)
 
     def receive(self) -> Event | None:
         """Trains one epoch of one array."""
@@ -186,4 +242,4 @@ class InProcess(Backend):
 
     def close(self) -> None:
         """Abandons what still runs."""
-        self._arrays = ArraySet(self._arrays._prepared)
+        self._arrays = self._make()

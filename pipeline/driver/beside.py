@@ -11,6 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+import torch
+
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import Backend
 from pipeline.driver.choice import missing_finalists
@@ -18,6 +20,7 @@ from pipeline.driver.finalists import train_finalists
 from pipeline.driver.interrupts import Interrupts
 from pipeline.driver.lanes import Lane, train_lanes
 from pipeline.driver.launch import default_workers, make_backend, make_pruner
+from pipeline.driver.precision import trains_in_bf16
 from pipeline.driver.records import Cohort, StudyFolder
 from pipeline.driver.rows import baseline_rows, objectives_of, tuned_row
 from pipeline.driver.searched import AskedCohort, SearchedRow
@@ -25,6 +28,7 @@ from pipeline.driver.sizing import array_size
 from pipeline.errors import Interrupted
 from pipeline.study.loading import Study
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.devices import CPU
 
 KEEP = 1
 """Models kept of a row's trials; its finalists are kept beside it."""
@@ -40,6 +44,7 @@ class RowsBeside:
         tracker: Records the rows' runs.
         say: Told how far they are.
         n_workers: Local processes; by default one a core. It changes no parameter.
+        device: Where members train.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class RowsBeside:
         tracker: Tracker,
         say: Callable[[str], None],
         n_workers: int | None = None,
+        device: torch.device = CPU,
     ) -> None:
         self.study = study
         self.prepared = prepared
@@ -63,7 +69,9 @@ class RowsBeside:
             SearchedRow(study, prepared, folder.row(plan.name), tracker, plan, KEEP)
             for plan in baseline_rows(study, prepared)
         ]
-        self._n_workers = n_workers or default_workers(study, max(1, len(self._rows)))
+        self._device = device
+        asked = n_workers if device.type == "cpu" else None
+        self._n_workers = asked or default_workers(study, max(1, len(self._rows)), device)
         self._pruner = make_pruner(study)
         self._n_trials = len(folder.trials())  # equal budget
         self._started = time.monotonic()
@@ -78,9 +86,11 @@ class RowsBeside:
             return
         self._mend()
         population = array_size(
-            self.study, self.prepared, self.folder, self._n_workers, max(1, len(self._rows))
-        )
-        backend = make_backend(self.prepared, self._n_workers)
+            self.study, self.prepared, self.folder, self._n_workers, max(1, len(self._rows)),
+            self._device, self.say,
+        )  # fmt: skip
+        bf16 = trains_in_bf16(self.study, self.prepared, self.folder, self._device, self.say)
+        backend = make_backend(self.prepared, self._n_workers, self._device, self.say, bf16)
         try:
             with Interrupts() as interrupts:
                 self._search(backend, population, interrupts)

@@ -42,10 +42,9 @@ class CohortRun:
         told_tasks: TaskCurves | None = None,
     ) -> None:
         self._backend = backend
-        self._arrays = Arrays(backend)
+        self._arrays = Arrays(backend, pruner.rungs())
         self._groups = arrays_of(members, population)
         self._pruner = pruner
-        self._rungs = pruner.rungs()
         self._told = told
         self._tasks: dict[int, Mapping[str, Sequence[float]]] = {
             **(told_tasks or {}),
@@ -97,7 +96,7 @@ class CohortRun:
             self._on_epochs(fresh)  # last: no array waits for it
 
     def _epoch_done(self, event: EpochDone) -> list[EpochResult]:
-        """Answers an array, or lets it wait; returns what was not seen before."""
+        """Answers an array that waits, or lets it wait; returns what was not seen before."""
         fresh = [
             result for result in event.results if result.epoch > len(self.curves[result.number])
         ]
@@ -105,11 +104,9 @@ class CohortRun:
             self.curves[result.number].append(result.score)
             self._tasks[result.number] = extended(self._tasks[result.number], result.scores)
         epoch = event.results[0].epoch
-        if epoch not in self._rungs:
-            self._backend.answer(event.array, Answer())
-        elif epoch in self._decided:
+        if event.waits and epoch in self._decided:
             self._answer(event, self._decided[epoch])
-        else:
+        elif event.waits:
             self._waiting[event.array] = event
         return fresh
 

@@ -57,17 +57,20 @@ class FixedOrder(Order):
 
     def _will_keep(self, before: ExitStack, ended: _Ended | None) -> None:
         """Lets the end of `before` keep a cohort, then write the journal, then show the trials."""
-        row, track = self._means.row, self._means.phases.of
         if ended is not None:
             before.callback(self._show, ended.records)
-        before.enter_context(row.journal.together())
+        before.enter_context(self._means.row.journal.together())
         if ended is not None:
+            before.callback(self._keep, ended)
 
-            def keep(ended: _Ended) -> None:
-                with track("track"):
-                    row.keep(ended.asked, ended.trained, ended.records)
-
-            before.callback(keep, ended)
+    def _keep(self, ended: _Ended) -> None:
+        row = self._means.row
+        try:
+            with self._means.phases.of("track"):
+                row.keep(ended.asked, ended.trained, ended.records)
+        except BaseException:
+            row.journal.abandon()  # it must not tell of an outcome that is not on disk
+            raise
 
     def _tell_and_ask(self, ended: _Ended | None) -> AskedCohort | None:
         """Tells a cohort and asks the next one; None when done."""

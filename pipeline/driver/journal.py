@@ -113,6 +113,10 @@ class TrialJournal:
         """
         return self._file.together()
 
+    def abandon(self) -> None:
+        """Drops what was asked and told inside `together`; the journal must be opened anew."""
+        self._file.abandon()
+
     def ask(self, number: int, first: Params | None = None) -> Asked:
         """Asks for one trial, or adopts it where an earlier driver asked already.
 

@@ -55,6 +55,13 @@ class OwnedJournalFile(BaseJournalBackend):
             if not self._depth:
                 self._write()
 
+    def abandon(self) -> None:
+        """Drops what is not written: whoever reads the file later does it again.
+
+        The study that was read from here knows of it still, and must not be used any more.
+        """
+        del self._lines[self._n_written :]
+
     def _write(self) -> None:
         fresh = b"".join(self._lines[self._n_written :])
         if not fresh:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import torch
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import Backend, InProcess
@@ -17,6 +19,7 @@ from pipeline.study import catalogue
 from pipeline.study.loading import Study
 from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import SearchSpec
+from pipeline.training.devices import CPU
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,15 @@ class SearchOptions:
         timeout_seconds: After this no further cohort starts, in the free order no further trial;
             what runs is finished.
         n_workers: Local processes; 1 trains in the driver's own process.
+        device: Where members train. Rounding differs from device to device, noise does not.
+        say: Told what is worth knowing on the way.
     """
 
     n_trials: int
     timeout_seconds: float | None = None
     n_workers: int = 1
+    device: torch.device = CPU
+    say: Callable[[str], None] = lambda text: None
 
 
 @dataclass
@@ -60,8 +67,8 @@ class SearchResult:
         trials: All finished trials, in number order.
         run_id: The parent run.
         seconds: From the first ask to the last tell of this launch.
-        phases: Seconds of each phase; `wait`, which lies within the others, is how long a worker
-            had nothing to train, on average.
+        phases: Seconds of each phase. What is tracked of a cohort while the next one trains lies
+            within `train`; so does `wait`, how long a worker had nothing to train, on average.
     """
 
     trials: tuple[TrialRecord, ...]
@@ -99,8 +106,13 @@ def pruner_name(search: SearchSpec) -> str:
     return "dominated" if several and search.pruner == "median" else search.pruner
 
 
-def default_workers(study: Study, n_rows: int = 1) -> int:
-    """Returns one worker a core, but no more than the cohorts of some rows have arrays."""
+def default_workers(study: Study, n_rows: int = 1, device: torch.device = CPU) -> int:
+    """Returns one worker a core, but no more than the cohorts of some rows have arrays.
+
+    A GPU has one: arrays of several would wait for each other.
+    """
+    if device.type != "cpu":
+        return 1
     search = study.spec.search
     size = 1 if search.population == "auto" else search.population
     n_arrays = -(-search.cohort * n_rows // size)
@@ -108,8 +120,22 @@ def default_workers(study: Study, n_rows: int = 1) -> int:
     return max(1, min(n_cores or 1, n_arrays))
 
 
-def make_backend(prepared: Prepared, n_workers: int) -> Backend:
-    """Makes the backend: this process for one worker, local processes for more."""
-    if n_workers == 1 or prepared.folder is None:
-        return InProcess(prepared)
+def make_backend(
+    prepared: Prepared,
+    n_workers: int,
+    device: torch.device = CPU,
+    say: Callable[[str], None] = lambda text: None,
+    bf16: bool = False,
+) -> Backend:
+    """Makes the backend: this process for one worker or a GPU, local processes for more.
+
+    Args:
+        prepared: The data.
+        n_workers: How many.
+        device: Where they train.
+        say: Told what is worth knowing on the way.
+        bf16: Of a GPU: see `Placed`.
+    """
+    if n_workers == 1 or prepared.folder is None or device.type != "cpu":
+        return InProcess(prepared, device, say, bf16)
     return LocalProcesses(prepared.folder, n_workers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -58,12 +58,14 @@ class LocalProcesses(Backend):
         """Process numbers of the workers."""
         return [worker.process.pid or 0 for worker in self._workers]
 
-    def submit(self, arrays: Mapping[int, Sequence[Member]]) -> None:
+    def submit(
+        self, arrays: Mapping[int, Sequence[Member]], pauses: Container[int] | None = None
+    ) -> None:
         """Gives each array, largest first, to the worker with the fewest members."""
         for array, members in sorted(arrays.items(), key=lambda item: -len(item[1])):
             worker = min(self._workers, key=lambda one: one.load)
             worker.arrays[array] = len(members)
-            self._send(worker, ("add", array, list(members)))
+            self._send(worker, ("add", array, (list(members), pauses)))
 
     def answer(self, array: int, answer: Answer) -> None:
         """Lets an array go on."""

@@ -68,6 +68,7 @@ class TrialRecord:
         cosines: Task to later task to the mean cosine of their gradients over the looks at this
             trial; empty where there was none.
         objectives: Tasks whose scores its study maximises one by one; none for their mean.
+        device: Kind of device where it trained; empty where it did not, or nobody noted it.
     """
 
     number: int
@@ -91,6 +92,7 @@ class TrialRecord:
     replicate: int = 0
     cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     objectives: tuple[str, ...] = ()
+    device: str = ""
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from pipeline.data.prepared import Prepared
+from pipeline.driver.records import StudyFolder
 from pipeline.errors import ResumeError
 from pipeline.study.loading import Study
 
@@ -54,6 +57,20 @@ def check_resume(name: str, launched: Mapping[str, Any], now: Mapping[str, Any])
             "Undo the change to resume, give the study another name, or start again with "
             "`--fresh`, which archives the old study."
         )
+
+
+def note_device(folder: StudyFolder, device: torch.device, say: Callable[[str], None]) -> None:
+    """Notes in a study's record where it trains, and says so where that is another device."""
+    record = folder.record()
+    used: list[str] = record.get("devices", [])
+    if used and used[-1] != device.type:
+        say(
+            f"Note: this study has trained on {used[-1]} and goes on on {device.type}. Batches and "
+            "noise are the same, rounding is not: the same values may score slightly otherwise, "
+            "and what is asked next may differ. Each run has the tag `device`."
+        )
+    if not used or used[-1] != device.type:
+        folder.save_record({**record, "devices": [*used, device.type]})
 
 
 def flat_settings(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import torch
+
 from pipeline.data.prepared import Prepared
 from pipeline.driver.launch import pruner_name
 from pipeline.driver.pareto import front_volume
@@ -26,10 +28,17 @@ from pipeline.study.loading import Study
 from pipeline.study.spec import Params
 from pipeline.tracking.records import RunRecord, TrialEnd, TrialStart, now_ms
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.devices import CPU, device_title
 from pipeline.training.members import EpochResult, Member, Trained
 
 
-def open_parent(study: Study, prepared: Prepared, folder: StudyFolder, tracker: Tracker) -> str:
+def open_parent(
+    study: Study,
+    prepared: Prepared,
+    folder: StudyFolder,
+    tracker: Tracker,
+    device: torch.device = CPU,
+) -> str:
     """Opens the parent run of a search and returns its id."""
     record = folder.record()
     spec = study.spec
@@ -44,12 +53,24 @@ def open_parent(study: Study, prepared: Prepared, folder: StudyFolder, tracker: 
             "search.order": spec.search.order,
             "seed": spec.seed,
         },
+        searched=searched_params(study, prepared),
+        tags={"device": device_title(device)},
         resume_run_id=record.get("run_id"),
     )
     # Until it ends, the search has no state: a kill must not leave that of an earlier launch.
     kept = {key: value for key, value in record.items() if key != "state"}
     folder.save_record({**kept, "run_id": run_id})
     return run_id
+
+
+def searched_params(study: Study, prepared: Prepared) -> list[str]:
+    """Returns the parameters of a trial's run that differ between trials.
+
+    Of loss weights those that count, `lambda.TASK`, in place of the ratios that are searched.
+    """
+    ratios = [path for path in study.ranges if path.startswith("weights.values.")]
+    weights = [f"lambda.{task.name}" for task in prepared.tasks] if ratios else []
+    return [*weights, *(path for path in study.ranges if path not in ratios)]
 
 
 class TrialRuns:

@@ -22,8 +22,9 @@ from pipeline.driver.interrupts import Interrupts
 from pipeline.driver.launch import Phases, SearchOptions, SearchResult, make_backend, make_pruner
 from pipeline.driver.observers import Observer
 from pipeline.driver.order import Means, Order
+from pipeline.driver.precision import trains_in_bf16
 from pipeline.driver.records import StudyFolder, TrialRecord
-from pipeline.driver.resume import check_resume, launch_settings
+from pipeline.driver.resume import check_resume, launch_settings, note_device
 from pipeline.driver.rows import tuned_row
 from pipeline.driver.runs import open_parent
 from pipeline.driver.searched import SearchedRow
@@ -87,9 +88,15 @@ class Search:
             self._row.journal.asked()
         with self.phases.of("calibrate"):
             self._population = array_size(
-                self.study, self.prepared, self.folder, self.options.n_workers
+                self.study, self.prepared, self.folder, self.options.n_workers,
+                device=self.options.device, say=self.options.say,
+            )  # fmt: skip
+            bf16 = trains_in_bf16(
+                self.study, self.prepared, self.folder, self.options.device, self.options.say
             )
-        backend = make_backend(self.prepared, self.options.n_workers)
+        backend = make_backend(
+            self.prepared, self.options.n_workers, self.options.device, self.options.say, bf16
+        )
         try:
             with Interrupts() as interrupts:
                 return self._run(backend, interrupts)
@@ -100,7 +107,9 @@ class Search:
 
     def _run(self, backend: Backend, interrupts: Interrupts) -> SearchResult:
         with self.phases.of("track"):
-            run_id = open_parent(self.study, self.prepared, self.folder, self.tracker)
+            run_id = open_parent(
+                self.study, self.prepared, self.folder, self.tracker, self.options.device
+            )
             if self.folder.cohorts():
                 self._row.runs.mend(self.tracker.runs_of_study(run_id))
         try:
@@ -127,10 +136,11 @@ class Search:
         settings = launch_settings(self.study, self.prepared)
         record = self.folder.record()
         if not record.get("cohorts"):  # nothing was asked yet: nothing to be at odds with
-            kept = {key: value for key, value in record.items() if key != "population"}
+            kept = {key: value for key, value in record.items() if not key.startswith("population")}
             self.folder.save_record({**kept, "settings": settings})
             self.folder.set_journal_aside()
         check_resume(self.study.spec.name, self.folder.record()["settings"], settings)
+        note_device(self.folder, self.options.device, self.options.say)
 
     def _order(self, backend: Backend, interrupts: Interrupts) -> Order:
         spec = self.study.spec.search

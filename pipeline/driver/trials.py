@@ -122,8 +122,8 @@ def epoch_metrics(
 ) -> dict[str, float]:
     """Returns what is tracked of an epoch.
 
-    Train losses, weights that move, what a look at the gradients showed, primary valid metrics,
-    the score.
+    The score, primary valid metrics, train losses, weights that move, what a look at the gradients
+    showed. The score is first, since MLflow's page that compares runs begins with what came first.
 
     Args:
         result: What a member did.
@@ -141,7 +141,7 @@ def epoch_metrics(
                for task, value in result.weights.items() if task in tasks}  # fmt: skip
     gradients = {} if result.gradients is None else gradient_metrics(result.gradients)
     score = {"score": result.score} if result.score == result.score else {}
-    return {**losses, **weights, **gradients, **valid, **score}
+    return {**score, **valid, **losses, **weights, **gradients}
 
 
 def gradient_metrics(gradients: Gradients) -> dict[str, float]:
@@ -226,6 +226,7 @@ def make_record(
         history=tuple(history),
         first_epoch=trained.first_epoch,
         cosines=trained.cosines,
+        device=trained.device,
     )
 
 
@@ -269,6 +270,7 @@ def end_of(record: TrialRecord) -> TrialEnd:
             "epochs": str(record.epochs),
             "best_epoch": str(record.best_epoch),
             "n_parameters": str(record.n_parameters),
+            **({"device": record.device} if record.device else {}),
         },
         traceback=record.reason if state == "failed" else None,
         timestamp_ms=record.ended_ms,

@@ -17,7 +17,7 @@ def work(pipe: Connection, prepared: Path) -> None:
     """Serves one driver until it closes the pipe or dies.
 
     Args:
-        pipe: Receives ("add", array, members) and ("answer", array, answer); sends events,
+        pipe: Receives ("add", array, (members, pauses)), ("answer", array, answer); sends events,
             each with the seconds that it has waited so far.
         prepared: Folder of the prepared data.
     """
@@ -38,6 +38,6 @@ def work(pipe: Connection, prepared: Path) -> None:
 def _take(pipe: Connection, arrays: ArraySet) -> None:
     verb, array, content = pipe.recv()
     if verb == "add":
-        arrays.add(array, content)
+        arrays.add(array, *content)
     else:
         arrays.answer(array, content)

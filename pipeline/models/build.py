@@ -14,11 +14,16 @@ from torch import Tensor, nn
 from pipeline.models.generator import Generator, GeneratorShape
 from pipeline.models.heads import LinearHeads, make_heads
 from pipeline.models.layers import Embedding, MemberLayer, dropout
+from pipeline.models.linear_path import LinearPath
 from pipeline.models.sharing import SHARED
 from pipeline.models.stock import as_sharing
 from pipeline.models.texts import NO_TEXTS, Texts
 from pipeline.models.trunk import Rates
 from pipeline.study.catalogue import load, load_network
+from pipeline.text.ragged import TERMS
+
+WRITE_NUMBERS = 2**20
+"""Chances of words held at once while writing: more fall out of the cache."""
 
 Words = Mapping[str, tuple[Tensor, Tensor | None]]
 """Task to the (B, S) words that it reads, and the (B, T) that it is to write."""
@@ -41,6 +46,7 @@ class Architecture:
             the trunk says to its decoder.
         generators: Task to the shape of its decoder, for tasks that write.
         readers: Encoder of texts to the shape of its network, where its vectors are learned.
+        linear: Columns of the term weights that heads read directly; 0 where they do not.
         options: Keys of the section `model` that only this sharing reads, such as `experts`.
     """
 
@@ -56,6 +62,7 @@ class Architecture:
     options: Mapping[str, Any] = field(default_factory=dict)
     generators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     readers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    linear: int = 0
 
     @property
     def n_features(self) -> int:
@@ -70,7 +77,7 @@ class Architecture:
     @property
     def texts(self) -> tuple[str, ...]:
         """Names of the rows of texts that the network reads: see `Part.texts`."""
-        return tuple(self.readers)
+        return (*self.readers, *((TERMS,) if self.linear else ()))
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values; the order of `heads` is kept."""
@@ -113,6 +120,13 @@ class MultiTaskModel(nn.Module):
         self.heads = make_heads(
             architecture, n_members, self.sharing.width, self.sharing.one_read, dtype
         )
+        self.linear = (
+            LinearPath(
+                n_members, architecture.linear, architecture.heads, architecture.generators, dtype
+            )
+            if architecture.linear
+            else None
+        )
         self.generators = nn.ModuleList(
             Generator(n_members, GeneratorShape.from_json(shape), dtype)
             for shape in architecture.generators.values()
@@ -139,6 +153,8 @@ class MultiTaskModel(nn.Module):
         if part == "generators":
             task = list(self.architecture.generators)[int(rest.partition(".")[0])]
             return torch.tensor(list(self.architecture.heads).index(task))
+        if part == "linear" and self.linear is not None:
+            return torch.tensor(self.linear.owners)
         if part != "heads":
             return torch.tensor(SHARED)
         if isinstance(self.heads, LinearHeads):
@@ -162,7 +178,7 @@ class MultiTaskModel(nn.Module):
 
         Returns:
             (K, B, F) features; where each task has tables and readers of its own, F has the
-            vectors of all.
+            vectors of all. What a linear path says stands last.
         """
         if numeric.dim() == 2:
             numeric = numeric.expand(self.n_members, *numeric.shape)
@@ -172,6 +188,9 @@ class MultiTaskModel(nn.Module):
             for table in range(self._n_tables)
             for name, each in self._readers()
         ]
+        if self.linear is not None:
+            assert texts.terms is not None, "a linear path reads term weights"
+            parts.append(self.linear(texts.terms))
         return torch.cat(parts, dim=2) if len(parts) > 1 else numeric
 
     def _readers(self) -> Iterator[tuple[str, nn.ModuleList]]:
@@ -187,14 +206,21 @@ class MultiTaskModel(nn.Module):
         Args:
             features: Encoded inputs.
             rates: Dropout of a training step.
-            words: What tasks that write read and are to write. Their outputs are then the losses
-                of those words (see `Generator.losses`); else what the trunk says to the decoder.
+            words: What tasks that write read and are to write. The outputs of those named are the
+                losses of those words (see `Generator.losses`); else what the trunk says to the
+                decoder.
         """
+        said = None
+        if self.linear is not None:
+            width = self.linear.width
+            features, said = features[..., :-width], features[..., -width:]
         if rates is not None:
             features = dropout(features, rates.inputs, rates.noise, "inputs")
         if self.sharing.own_inputs:
             features = self._by_task(features)
         outputs: Tensor = self.heads(self.sharing(features, rates), rates)
+        if said is not None and self.linear is not None:
+            outputs = self.linear.add(outputs, said)
         return outputs if not words else self._scored(outputs, words, rates)
 
     def _generators(self) -> Iterator[tuple[str, Generator]]:
@@ -207,6 +233,8 @@ class MultiTaskModel(nn.Module):
         heads = self.architecture.heads
         parts = dict(zip(heads, torch.split(outputs, list(heads.values()), dim=1), strict=True))
         for task, generator in self._generators():
+            if task not in words:
+                continue
             source, target = words[task]
             assert target is not None, "a loss is one of words to write"
             losses = generator.losses(parts[task].mT, source, target, rates).mT  # (K, 2, B)
@@ -235,17 +263,38 @@ class MultiTaskModel(nn.Module):
         words: Words | None = None,
         texts: Texts = NO_TEXTS,
     ) -> dict[str, Tensor]:
-        """Maps (B, D) numbers, (B, C) codes and texts to each task's (K, B, outputs)."""
+        """Maps (B, D) numbers, (B, C) codes and texts to each task's (K, B, outputs).
+
+        Of a task that writes and is named in `words`, the outputs are what it writes.
+        """
         outputs = self.decide(self.encode(numeric, codes, texts, rates), rates)
         heads = self.architecture.heads
         parts = torch.split(outputs, list(heads.values()), dim=1)
         answers = {task: part.mT for task, part in zip(heads, parts, strict=True)}
-        for task, generator in self._generators():
-            assert words is not None, f"the decoder of {task} reads words"
-            opening = answers[task]
-            source = words[task][0]
-            answers[task] = generator.write(opening, source, generator.shape.beam).to(opening.dtype)
+        for task, (source, _) in (words or {}).items():
+            answers[task] = self.write(task, answers[task], source)
         return answers
+
+    def write(self, task: str, opening: Tensor, source: Tensor) -> Tensor:
+        """Writes texts.
+
+        Args:
+            task: Which writes.
+            opening: (K, B, width) what the trunk says to its decoder.
+            source: (B, S) words that it reads.
+
+        Returns:
+            (K, B, T) numbers of words.
+        """
+        generator = dict(self._generators())[task]
+        shape = generator.shape
+        at_once = max(16, WRITE_NUMBERS // (self.n_members * shape.beam * shape.vocabulary))
+        openings, sources = torch.split(opening, at_once, dim=1), torch.split(source, at_once)
+        texts = [
+            generator.write(own, words, shape.beam)
+            for own, words in zip(openings, sources, strict=True)
+        ]
+        return torch.cat(texts, dim=1).to(opening.dtype)
 
 
 def build(
@@ -287,7 +336,8 @@ def load_members(
     Raises:
         ValueError: A parameter is missing, left over, or of another shape.
     """
-    model = build(architecture, len(members))
+    with torch.device("cpu"):  # whatever the caller's default device is
+        model = build(architecture, len(members))
     expected = dict(member_tensors(model))
     with torch.no_grad():
         for member, parameters in enumerate(members):

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.layers import Linear, MemberLayer, dropout
+from pipeline.models.layers import Linear, MemberLayer, keep_mask
+from pipeline.models.passes import near_sums, total_and_chosen
 from pipeline.models.trunk import Rates
 
 PAD, UNKNOWN, END = 0, 1, 2
@@ -146,22 +147,34 @@ class Generator(nn.Module):
 
         The first is that of -log p of the words, the second that of -log p averaged over the
         vocabulary; with smoothing e the loss is (1 - e) times the first plus e times the second.
+        Rows without words, which belong to other tasks, have no loss and cost nothing.
         """
-        n_words = target.shape[1]
-        present = (target != PAD).to(opening.dtype)  # (R, T)
-        scores = -self.score(opening, source, target, rates)
+        present = target != PAD  # (R, T)
+        rows = present.any(1).nonzero().squeeze(1)
+        found = opening[..., :2] * 0
+        if not len(rows):
+            return found
+        words = target[rows, : int(present.sum(1).max())]
+        read = source[rows]
+        read = read[:, : max(1, int((read != PAD).any(0).sum()))]
+        kept = None
+        if rates is not None and rates.head is not None:
+            # One shape for all batches, so that noise is drawn for many steps at once.
+            noise = rates.noise.uniform("generator", (*target.shape, self.shape.width))
+            kept = keep_mask(noise[rows, : words.shape[1]], rates.head)
+        scores = -self.score(opening[:, rows], read, words, kept)
+        n_words = words.shape[1]
         both = torch.stack([scores[..., :n_words], scores[..., n_words:]], dim=3)  # (K, R, T, 2)
-        total = (both * present[..., None]).sum(2)
-        return total / present.sum(1).clamp_min(1)[:, None]
+        count = (words != PAD).sum(1, keepdim=True)
+        return found.index_copy(1, rows, both.sum(2) / count)
 
     def read(self, source: Tensor) -> Reading:
         """Reads (R, S) words."""
         hidden = source == PAD
-        states = self.words(source) + self.words.place[:, None]  # (K, R, S, H)
+        states = self.words(source) + self.words.place[:, None, : source.shape[1]]  # (K, R, S, H)
         for layer in (self.near, self.far):
             shown = states.masked_fill(hidden[..., None], 0)
-            seen = layer(_with_neighbours(shown).flatten(1, 2))
-            states = states + torch.tanh(seen).reshape(states.shape)
+            states = states + torch.tanh(near_sums(shown, layer.weight, layer.bias, _REACH))
         # A row without a word has its first place shown, so that its attention is a number.
         first = torch.arange(hidden.shape[1], device=hidden.device) == 0
         hidden = hidden & ~(hidden.all(1, keepdim=True) & first)
@@ -173,9 +186,14 @@ class Generator(nn.Module):
         whole = (reading.states * shown).sum(2) / shown.sum(1)
         return torch.tanh(opening + self.start(whole))
 
-    def step(self, state: Tensor, word: Tensor) -> Tensor:
-        """Moves (K, R, H) states on by embedded words (K, R, H): a GRU's cell."""
-        from_word, from_state = self.of_word(word), self.of_state(state)
+    def step(self, state: Tensor, from_word: Tensor) -> Tensor:
+        """Moves (K, R, H) states on, a GRU's cell.
+
+        Args:
+            state: (K, R, H).
+            from_word: (K, R, 3 H) `of_word` of the words written last.
+        """
+        from_state = self.of_state(state)
         reset_w, update_w, new_w = from_word.chunk(3, dim=2)
         reset_s, update_s, new_s = from_state.chunk(3, dim=2)
         update = torch.sigmoid(update_w + update_s)
@@ -183,9 +201,8 @@ class Generator(nn.Module):
         return torch.lerp(new, state, update)
 
     def look(
-        self, states: Tensor, embedded: Tensor, before: Tensor, reading: Reading,
-        rates: Rates | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        self, states: Tensor, embedded: Tensor, before: Tensor, reading: Reading
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Decides what states write.
 
         Args:
@@ -193,10 +210,10 @@ class Generator(nn.Module):
             embedded: (K, R, L, H) of the words before.
             before: (R, L) the words written before, or (K, R, L) where members differ.
             reading: The sources.
-            rates: Dropout of a training step.
 
         Returns:
-            (K, R, L, V) logits, (K, R, L, S) attention, and (K, R, L, 1) logit of the gate.
+            (K, R, L, H) of which `output` makes logits, (K, R, L, S) attention, and (K, R, L)
+            chance that a word is written and not copied.
         """
         shape = states.shape[:3]
         queries = self.query(states.flatten(1, 2)).unflatten(1, shape[1:])
@@ -208,77 +225,90 @@ class Generator(nn.Module):
         attention = scores.masked_fill(reading.hidden.unsqueeze(1), -1e9).softmax(-1)
         context = attention @ reading.states  # (K, R, L, H)
         both = torch.cat([states, context], dim=3)
-        mixed = torch.tanh(self.mix(both.flatten(1, 2)))
-        if rates is not None:
-            mixed = dropout(mixed, rates.head, rates.noise, "generator")
-        logits = self.output(mixed).unflatten(1, shape[1:])
+        mixed = torch.tanh(self.mix(both.flatten(1, 2))).reshape(states.shape)
         gate = self.gate(torch.cat([both, embedded], dim=3).flatten(1, 2)).unflatten(1, shape[1:])
-        return logits, attention, gate
+        return mixed, attention, torch.sigmoid(gate.squeeze(-1))
 
-    def score(self, opening: Tensor, source: Tensor, target: Tensor, rates: Rates | None) -> Tensor:
+    def score(
+        self, opening: Tensor, source: Tensor, target: Tensor, kept: Tensor | None = None
+    ) -> Tensor:
         """Returns how likely the words of references are, each after those before it.
 
         Args:
             opening: (K, R, H) what the trunk says.
             source: (R, S) words.
             target: (R, T) words, PAD behind the end.
-            rates: Dropout of a training step.
+            kept: (K, R, T, H) dropout of a training step: what states say is multiplied by it.
 
         Returns:
             (K, R, 2 T): log chance of each word, then the mean over the vocabulary of the log
-            chances in its place, which label smoothing needs.
+            chances in its place, which label smoothing needs; 0 where there is no word.
         """
         reading = self.read(source)
-        before = torch.cat([torch.zeros_like(target[:, :1]), target[:, :-1]], dim=1)
+        before = _shifted(target)
         embedded = self.words(before)  # (K, R, T, H)
+        from_words = self.of_word(embedded.flatten(1, 2)).reshape(*embedded.shape[:3], -1)
         state = self.begin(opening, reading)
         states = []
         for position in range(target.shape[1]):
-            state = self.step(state, embedded[:, :, position])
+            state = self.step(state, from_words[:, :, position])
             states.append(state)
-        logits, attention, gate = self.look(
-            torch.stack(states, dim=2), embedded, before, reading, rates
-        )
-        total = logits.logsumexp(-1)  # (K, R, T)
-        known = target < self.shape.vocabulary
-        at = torch.where(known, target, UNKNOWN).expand(total.shape).unsqueeze(-1)
-        written = (logits.gather(-1, at).squeeze(-1) - total).exp() * known
-        copied = (attention * (source[:, None] == target[:, :, None])).sum(-1)
-        writes = torch.sigmoid(gate.squeeze(-1))
-        chance = writes * written + (1 - writes) * copied
-        return torch.cat([chance.clamp_min(_SMALLEST).log(), logits.mean(-1) - total], dim=2)
+        mixed, attention, writes = self.look(torch.stack(states, dim=2), embedded, before, reading)
+        copied = (attention * (source[:, None] == target[:, :, None])).sum(-1)  # (K, R, T)
+        mixed = mixed if kept is None else mixed * kept
+        at = (target != PAD).flatten().nonzero().squeeze(1)  # (P,) places with a word
+        mixed, writes, copied = (x.flatten(1, 2)[:, at] for x in (mixed, writes, copied))
+        word = target.flatten()[at]
+        known = word < self.shape.vocabulary
+        weight, bias = self.output.weight, self.output.bias
+        total, own = total_and_chosen(mixed, weight, bias, torch.where(known, word, UNKNOWN))
+        chance = writes * (own - total).exp() * known + (1 - writes) * copied
+        # The mean of logits is linear in the state: no need to go over the vocabulary.
+        mean = (mixed @ weight.mean(2, keepdim=True)).squeeze(2) + bias.mean(2) - total
+        whole = [mixed.new_zeros(len(mixed), target.numel()).index_copy(1, at, values)
+                 for values in (chance.clamp_min(_SMALLEST).log(), mean)]  # fmt: skip
+        return torch.cat([part.reshape(-1, *target.shape) for part in whole], dim=2)
 
-    def chances(self, state: Tensor, word: Tensor, reading: Reading) -> tuple[Tensor, Tensor]:
+    def candidates(
+        self, state: Tensor, word: Tensor, reading: Reading, first: Tensor, most: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Moves one word on.
+
+        Of words that the source lacks, only the likeliest can be among the `most` likeliest of
+        all; those of the source, which may be copied, all are candidates.
 
         Args:
             state: (K, R, H).
             word: (K, R) written last.
             reading: The sources.
+            first: (R, S) place where the word of each place stands first.
+            most: Words that are wanted beside those of the source.
 
         Returns:
-            The next (K, R, H) states, and the (K, R, V + S) log chances of the words of the
-            vocabulary and of the words at places; at a place, 0 chance unless its word is outside
-            the vocabulary and stands there first.
+            The next (K, R, H) states, and the (K, R, most + S) log chances and words; a word is
+            there twice or impossible with the smallest chance.
         """
         embedded = self.words(word.unsqueeze(-1))
-        state = self.step(state, embedded.squeeze(2))
-        logits, attention, gate = self.look(
+        state = self.step(state, self.of_word(embedded.squeeze(2)))
+        mixed, attention, gate = self.look(
             state.unsqueeze(2), embedded, word.unsqueeze(-1), reading
         )
-        writes = torch.sigmoid(gate[:, :, 0])  # (K, R, 1)
-        chance = writes * logits[:, :, 0].softmax(-1)
-        copied = (1 - writes) * attention[:, :, 0]  # (K, R, S)
-        source = reading.words.expand(copied.shape)
-        inside = source < self.shape.vocabulary
-        chance = chance.scatter_add(2, torch.where(inside, source, PAD), copied * inside)
-        same = reading.words[:, :, None] == reading.words[:, None]  # (R, S, S)
-        together = (copied.unsqueeze(2) @ same.to(copied.dtype)).squeeze(2)
-        is_first = ~torch.tril(same, -1).any(2)
-        outside = together * (~inside & is_first)
-        whole = torch.cat([chance, outside], dim=2)
-        whole[:, :, [PAD, UNKNOWN]] = 0
-        return state, whole.clamp_min(_SMALLEST).log()
+        logits = self.output(mixed.squeeze(2))  # (K, R, V)
+        total = logits.logsumexp(2, keepdim=True)
+        source = reading.words.expand(len(state), -1, -1)
+        known = source < self.shape.vocabulary
+        at = torch.where(known, source, PAD)
+        copied = (1 - gate) * attention[:, :, 0]  # (K, R, S)
+        copied = torch.zeros_like(copied).scatter_add(2, first.expand_as(copied), copied)
+        inside = gate * (logits.gather(2, at) - total).exp() * known + copied
+        places = torch.arange(first.shape[1], device=first.device)
+        here = inside * ((first == places) & (reading.words > UNKNOWN))
+        logits.scatter_(2, at, -torch.inf)
+        logits[:, :, [PAD, UNKNOWN]] = -torch.inf
+        likeliest = logits.topk(most, dim=2)
+        outside = gate * (likeliest.values - total).exp()
+        chance = torch.cat([outside, here], dim=2).clamp_min(_SMALLEST).log()
+        return state, chance, torch.cat([likeliest.indices, source], dim=2)
 
     def write(self, opening: Tensor, source: Tensor, beam: int) -> Tensor:
         """Writes texts by beam search.
@@ -292,9 +322,13 @@ class Generator(nn.Module):
             (K, R, T) words, PAD from the end on.
         """
         n_members, n_rows, _ = opening.shape
+        if not n_rows:
+            return source.new_zeros(n_members, 0, self.shape.write)
         first = self.read(source)
         state = self.begin(opening, first).repeat_interleave(beam, 1)  # (K, R * beam, H)
         reading = first.repeated(beam)
+        places = first_places(reading.words)
+        most = min(beam, self.shape.vocabulary)
         size = (n_members, n_rows, beam)
         word = source.new_full((n_members, n_rows * beam), PAD)
         texts = source.new_full((*size, self.shape.write), PAD)
@@ -303,16 +337,15 @@ class Generator(nn.Module):
         done = source.new_zeros(size, dtype=torch.bool)
         lengths = state.new_zeros(size)
         for position in range(self.shape.write):
-            state, following = self.chances(state, word, reading)
-            following = following.reshape(*size, following.shape[2])  # (K, R, beam, V + S)
+            state, following, words = self.candidates(state, word, reading, places, most)
+            following = following.reshape(*size, -1)  # (K, R, beam, C)
             n_choices = following.shape[-1]
-            ended = torch.full_like(following, -1e9)
-            ended[..., PAD] = 0  # a text that ended stays as it is
-            following = torch.where(done.unsqueeze(-1), ended, following)
+            following = following.masked_fill(done.unsqueeze(-1), -1e9)
+            following[..., 0].masked_fill_(done, 0)  # a text that ended stays as it is
             total = (scores.unsqueeze(-1) + following).flatten(2)
             scores, best = total.topk(beam, dim=2)  # (K, R, beam)
-            parent, choice = best // n_choices, best % n_choices
-            word = self._word(choice, source)
+            parent = best // n_choices
+            word = words.reshape(n_members, n_rows, -1).gather(2, best)
             texts = texts.gather(2, parent.unsqueeze(-1).expand(texts.shape))
             done, lengths = done.gather(2, parent), lengths.gather(2, parent)
             texts[..., position] = torch.where(done | (word == END), PAD, word)
@@ -329,18 +362,10 @@ class Generator(nn.Module):
         at = winner[:, :, None, None].expand(-1, -1, 1, self.shape.write)
         return texts.gather(2, at).squeeze(2)
 
-    def _word(self, choice: Tensor, source: Tensor) -> Tensor:
-        """Returns the words of (K, R, beam) choices: of the vocabulary, or at a place."""
-        place = (choice - self.shape.vocabulary).clamp_min(0)
-        copied = source.expand(len(choice), -1, -1).gather(2, place)
-        return torch.where(choice < self.shape.vocabulary, choice, copied)
 
-
-def _with_neighbours(states: Tensor) -> Tensor:
-    """Puts the states of near places beside each other: (K, R, S, H) to (K, R, S, 5 H)."""
-    padded = nn.functional.pad(states, (0, 0, _REACH, _REACH))
-    n_places = states.shape[2]
-    return torch.cat([padded[:, :, i : i + n_places] for i in range(2 * _REACH + 1)], dim=3)
+def first_places(words: Tensor) -> Tensor:
+    """Returns the place where the word of each place of (R, S) stands first."""
+    return (words[:, :, None] == words[:, None]).to(torch.uint8).argmax(2)
 
 
 def _shifted(words: Tensor) -> Tensor:

@@ -160,6 +160,7 @@ class BatchNorm(LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (K, ..., B, F) to the same; a training batch of one row uses the running values."""
+        x = x.to(self.running_mean.dtype)  # under autocast statistics stay exact
         n_rows = x.shape[-2]
         if self.training and n_rows > 1:
             mean = x.mean(-2, keepdim=True)

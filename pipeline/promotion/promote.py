@@ -102,7 +102,10 @@ def promote_model(store: Store, candidate: Candidate, facts: Facts, place: Place
     )
     if not place.dry_run:
         client = store.client()
-        decision = _carry_out(store, client, decision, candidate)
+        if passed:
+            decision = _register(client, decision, candidate, facts.is_champion)
+        write_record(client, candidate.run_id, decision)
+        _point(store, client, decision)
         set_decision(client, candidate.run_id, decision)
     if not passed:
         raise Refused(decision)
@@ -133,23 +136,20 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _carry_out(
-    store: Store, client: MlflowClient, decision: Decision, candidate: Candidate
-) -> Decision:
-    """Writes the record and, where the gates passed, a version; moves the alias last."""
-    if decision.decision == "refused":
-        write_record(client, candidate.run_id, decision)
-        return decision
-    decision = _register(client, decision, candidate)
-    assert decision.version is not None
-    write_record(client, candidate.run_id, decision)
+def _point(store: Store, client: MlflowClient, decision: Decision) -> None:
+    """Moves the alias to the version that was promoted, if one was."""
     model, version, alias = decision.model, decision.version, decision.details["alias"]
-    move_alias(store, client, model, alias, version, decision.previous)
-    tag_version(client, model, version, {"decision": "promoted"})
-    return decision
+    if version is not None:
+        move_alias(store, client, model, alias, version, decision.previous)
+        tag_version(client, model, version, {"decision": "promoted"})
 
 
-def _register(client: MlflowClient, decision: Decision, candidate: Candidate) -> Decision:
+def _register(
+    client: MlflowClient, decision: Decision, candidate: Candidate, is_champion: bool
+) -> Decision:
+    """Makes the candidate a version that no alias points at yet; the champion is one already."""
+    if is_champion:
+        return replace(decision, version=decision.previous)
     tags = {
         "study": candidate.study,
         "trial": str(candidate.trial),
@@ -173,6 +173,7 @@ def _details(candidate: Candidate, facts: Facts, place: Place) -> dict[str, Any]
     return {
         "alias": place.spec.alias,
         "dry_run": place.dry_run,
+        "is_champion": facts.is_champion,
         "study": candidate.study,
         "trial": candidate.trial,
         "replicate": candidate.replicate,

@@ -128,7 +128,8 @@ def _ask(task: Mapping[str, Any]) -> tuple[Any, str]:
         asked.write_text(json.dumps(task), encoding="utf-8")
         try:
             done = subprocess.run(
-                [sys.executable, "-I", str(_STRANGER), str(asked), str(answered)],
+                # Isolated, and leaving no compiled files in the model's folder.
+                [sys.executable, "-I", "-B", str(_STRANGER), str(asked), str(answered)],
                 cwd=made,
                 env={**kept, "MLFLOW_DISABLE_TELEMETRY": "true"},
                 capture_output=True,

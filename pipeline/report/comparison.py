@@ -20,6 +20,8 @@ _MEANING = {
 
 Cells = list[list[str]]
 
+_GAP = "\u2003"
+
 
 def comparison_tables(document: Mapping[str, Any]) -> list[Table]:
     """Returns the table of rows, and that of tasks where there are several."""
@@ -31,9 +33,11 @@ def comparison_tables(document: Mapping[str, Any]) -> list[Table]:
 
 def comparison_page(document: Mapping[str, Any]) -> str:
     """Returns the comparison in Markdown, for the parent run's page."""
-    tables = [cells for cells in (row_cells(document), task_cells(document)) if cells]
-    notes = "\n".join(f"- {note}" for note in comparison_notes(document))
-    return "\n\n".join([f"**Comparison on {document['split']}**", *map(_markdown, tables), notes])
+    parts = [f"**Comparison on {document['split']}**", markdown(row_cells(document))]
+    tasks = task_cells(document)
+    if tasks:
+        parts += ["**Each task, against the same task alone**", markdown(tasks)]
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in comparison_notes(document))])
 
 
 def row_cells(document: Mapping[str, Any]) -> Cells:
@@ -184,9 +188,13 @@ def _table(title: str, cells: Cells, bold: Sequence[str] = ()) -> Table:
     return table
 
 
-def _markdown(cells: Cells) -> str:
+def markdown(cells: Cells) -> str:
+    """Returns cells as a table in Markdown, the header first.
+
+    MLflow sets columns next to each other: a wide space keeps them apart.
+    """
     lines = [cells[0], ["---"] * len(cells[0]), *cells[1:]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {f'{_GAP}| '.join(line)} |" for line in lines)
 
 
 def _interval(low: float | None, high: float | None) -> str:

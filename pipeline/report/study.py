@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -80,19 +78,27 @@ def prepared_lines(prepared: Prepared) -> list[str]:
     return [*lines, f"Data {found['data']}, prepared {found['prepared']}"]
 
 
-def next_steps(file: Path, options: str, study: Study, tracking_uri: str) -> str:
-    """Returns the commands that follow a search."""
-    promote, name = study.spec.promote, shlex.quote(str(file))
-    return "\n".join(
-        [
-            "",
-            "Next:",
-            f"  mtl compare {name}{options}   # against equal weights, each task alone, baselines",
-            f"  mtl promote {name}{options}   # make the best trial "
-            f"{promote.model or study.spec.name}@{promote.alias}",
-            f"  mlflow ui --backend-store-uri '{tracking_uri}'   # look at every run",
-        ]
-    )
+def next_commands(study: Study, store_options: str, n_trials: int) -> list[tuple[str, str]]:
+    """Returns the commands that follow a search, each with what it does.
+
+    Args:
+        study: The study.
+        store_options: What names its store on the command line.
+        n_trials: Its finished trials.
+    """
+    promote, name = study.spec.promote, f"{study.words}{store_options}"
+    model = f"{promote.model or study.spec.name}@{promote.alias}"
+    return [
+        (f"mtl ui {name}", "look at every run in the browser"),
+        (f"mtl compare {name}", "against equal weights, each task alone, baselines"),
+        (f"mtl promote {name}", f"make the best model {model}"),
+        (f"mtl search {name} --trials {2 * n_trials}", "go on with the search"),
+    ]
+
+
+def next_lines(commands: Sequence[tuple[str, str]]) -> list[str]:
+    """Returns commands for the terminal."""
+    return ["", "Next:", *(f"  {command}   # {what}" for command, what in commands)]
 
 
 def finite(values: Any) -> Any:

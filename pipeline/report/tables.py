@@ -1,4 +1,4 @@
-"""What is shown in the terminal and on the parent run's page: tables from recorded trials."""
+"""What is shown in the terminal: tables from recorded trials."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pipeline.driver.choice import Choice
 from pipeline.driver.records import TrialRecord, best_trials
+from pipeline.report.charts import short
 from pipeline.study.catalogue import read_params
 
 
@@ -46,7 +47,7 @@ def trials_table(trials: Sequence[TrialRecord], most: int = 20) -> Table:
     table = Table(title=f"The best {len(best)} of {len(trials)} trials" if best else "Trials")
     for name in ("trial", "score"):
         table.add_column(name, justify="right")
-    for name in (*tasks, *map(_short, params)):
+    for name in (*tasks, *map(short, params)):
         table.add_column(name, justify="right", overflow="fold")
     for trial in shown:
         scores = trial.evaluation.scores if trial.evaluation else {}
@@ -176,39 +177,6 @@ def gates_table(decision: Mapping[str, Any]) -> Table:
             f"test was read for {decision['test_reads']} models"
         )
     return table
-
-
-def study_page(
-    name: str,
-    trials: Sequence[TrialRecord],
-    state: str,
-    runs_link: str,
-    choice: Choice | None = None,
-) -> str:
-    """Returns the parent run's description in Markdown, the result in its first lines."""
-    best = best_trials(trials, 5)
-    if not best:
-        return f"Study **{name}** ({state}): no trial is complete yet. {states_line(trials)}."
-    top = best[0]
-    assert top.evaluation is not None  # it is complete
-    scores = ", ".join(f"{task} {_number(score)}" for task, score in top.evaluation.scores.items())
-    head = [
-        f"**{name}** ({state}): best trial **#{top.number}** with mean valid score "
-        f"**{_number(top.score)}** ({scores}).",
-        f"{len(trials)} trials: {states_line(trials)}. [Trials by score]({runs_link}).",
-        *([choice_line(choice)] if choice else []),
-    ]
-    tasks = list(top.evaluation.scores)
-    rows = ["| trial | score | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 2) + "|"]
-    for trial in best:
-        cells = [_number(trial.evaluation.scores[t]) if trial.evaluation else "" for t in tasks]
-        rows.append(f"| #{trial.number} | {_number(trial.score)} | " + " | ".join(cells) + " |")
-    return "\n\n".join([*head, "\n".join(rows)])
-
-
-def _short(path: str) -> str:
-    """Returns a dotted path without the section's name."""
-    return path.replace("weights.values.", "weight ").removeprefix("train.").removeprefix("model.")
 
 
 def _number(value: float | None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from pipeline.errors import StoreError
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _PREFIX = "sqlite:///"
+_ATTEMPTS, _REACH_SECONDS = 3, 5.0
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",  # a `uv.lock` of the working directory is no part of a model
@@ -40,9 +44,12 @@ def connect(tracking_uri: str) -> MlflowClient:
     Importing MLflow takes seconds, so it happens here and not when the module is imported.
 
     Raises:
-        StoreError: The database cannot be opened or its schema is of another MLflow version.
+        StoreError: The database cannot be opened or its schema is of another MLflow version, or
+            the server cannot be reached.
     """
     _settle()
+    if tracking_uri.startswith(("http://", "https://")):
+        _reach(tracking_uri)
     with _own_warnings_only():
         from mlflow import MlflowClient
     with (
@@ -132,6 +139,32 @@ def local_path(uri: str) -> Path | None:
     if parts.scheme == "file":
         return Path(unquote(parts.path))
     return Path(uri) if parts.scheme == "" else None
+
+
+def _reach(tracking_uri: str) -> None:
+    """Asks whether anybody listens, before MLflow tries for minutes.
+
+    Raises:
+        StoreError: Nobody does.
+    """
+    parts = urlsplit(tracking_uri)
+    host = parts.hostname or ""
+    if parts.scheme in getproxies() and not proxy_bypass(host):
+        return  # a proxy reaches hosts that this machine does not
+    for attempt in range(_ATTEMPTS):
+        try:
+            port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+            socket.create_connection((host, port), timeout=_REACH_SECONDS).close()
+        except (OSError, ValueError) as error:
+            if attempt + 1 == _ATTEMPTS:
+                raise StoreError(
+                    f"The tracking server {tracking_uri} cannot be reached: {error}. Start it, or "
+                    "name another by `--tracking-uri`; without one, the store's own database is "
+                    "used."
+                ) from error
+            time.sleep(1.0)  # it may be starting
+        else:
+            return
 
 
 def _settle() -> None:

@@ -23,6 +23,7 @@ from pipeline.tasks.abstractive import Abstractive
 from pipeline.tasks.base import TaskInfo
 from pipeline.tasks.registry import kind_of
 from pipeline.tasks.summarisation import Summarisation
+from pipeline.text.cleaning import shown_text
 
 FORMAT = 1
 _MODEL_FILE = "model.json"
@@ -96,22 +97,36 @@ class Predictor:
 
     def _answer(self, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
         answers: dict[str, NDArray[Any]] = {}
-        outputs = None
+        known: dict[tuple[str, ...], dict[str, NDArray[np.float64]]] = {}
         for kind in self._kinds:
             if isinstance(kind, Summarisation):
                 answers |= self._summarise(kind, rows)
                 continue
-            if outputs is None:
-                outputs = self._outputs(rows)
+            inputs = kind.info.inputs
+            if inputs not in known:
+                writers = [one for one in self._writers if one.info.inputs == inputs]
+                known[inputs] = self._outputs(self._read(rows, inputs), writers)
+            output = known[inputs][kind.info.name]
             if isinstance(kind, Abstractive):
-                texts = _texts(rows, kind.info.options["text"])
-                answers |= kind.answer_texts(outputs[kind.info.name], texts)
+                answers |= kind.answer_texts(output, _texts(rows, kind.info.options["text"]))
             else:
-                answers |= kind.answer(outputs[kind.info.name])
+                answers |= kind.answer(output)
         return answers
 
-    def _outputs(self, rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
-        """Returns each task's (B, width) head outputs, in float64: probabilities sum to 1."""
+    def _read(self, rows: pd.DataFrame, inputs: tuple[str, ...]) -> pd.DataFrame:
+        """Returns rows in which only some of the inputs stand, as when a task was trained."""
+        others = [name for name in self.encoder.columns if inputs and name not in inputs]
+        return rows.assign(**dict.fromkeys(others)) if others else rows
+
+    def _outputs(
+        self, rows: pd.DataFrame, writers: Sequence[Abstractive] = ()
+    ) -> dict[str, NDArray[np.float64]]:
+        """Returns each task's (B, width) head outputs, in float64: probabilities sum to 1.
+
+        Args:
+            rows: Raw columns.
+            writers: Tasks that write, of which the outputs are the words written.
+        """
         made = [column for kind in self._summaries for column in kind.info.options["features"]]
         if made:  # of pieces of documents: a row that is a document has none
             rows = rows.reindex(columns=[*rows.columns, *(c for c in made if c not in rows)])
@@ -122,7 +137,7 @@ class Predictor:
                 torch.from_numpy(kind.sources(_texts(rows, kind.info.options["text"]))),
                 None,
             )
-            for kind in self._writers
+            for kind in writers
         }
         with torch.no_grad():
             outputs = self._model(
@@ -188,7 +203,7 @@ def _texts(rows: pd.DataFrame, column: str) -> list[str]:
     """Returns the texts of a column, "" where there is none, as in a row of another source."""
     if column not in rows:
         return [""] * len(rows)
-    return ["" if pd.isna(text) else str(text) for text in rows[column]]
+    return ["" if pd.isna(text) else shown_text(str(text)) for text in rows[column]]
 
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -197,5 +212,6 @@ def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as stored:
+    # Opened here: of a file that is cut short, numpy would leave it open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}

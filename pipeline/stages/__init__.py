@@ -10,6 +10,7 @@ from pipeline.stages.evaluating import evaluate
 from pipeline.stages.grouping import group
 from pipeline.stages.promoting import load_model, promote, rollback
 from pipeline.stages.repairing import repair
+from pipeline.stages.reporting import report_studies
 from pipeline.stages.searching import search
 from pipeline.stages.session import prepare
 from pipeline.stages.training import train
@@ -22,6 +23,7 @@ __all__ = [
     "prepare",
     "promote",
     "repair",
+    "report_studies",
     "rollback",
     "search",
     "train",

@@ -14,6 +14,7 @@ from pipeline.driver.json_files import read_json, write_json
 from pipeline.driver.trials import evaluation_metrics
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.stages.evaluating import track_test
+from pipeline.stages.samples import track_samples
 from pipeline.stages.session import (
     DEFAULT_STORE,
     LongWork,
@@ -42,6 +43,7 @@ def compare(
     tracking_uri: str | None = None,
     n_workers: int | None = None,
     say: Say = say_on_stderr,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Compares the best model with the other rows, searching those that are missing.
 
@@ -55,6 +57,7 @@ def compare(
         tracking_uri: A server in place of the store's database.
         n_workers: Local processes; by default one a core. It changes no parameter.
         say: Told what is being trained.
+        device: Where to train: `cpu`, `cuda`, or `auto` for a GPU where there is one.
 
     Returns:
         The JSON contract of `mtl compare`.
@@ -65,7 +68,7 @@ def compare(
         TrainingError: No trial of a row is complete.
         Interrupted: Ctrl-C; the same command goes on.
     """
-    session = open_searched(study, store, tables, tracking_uri)
+    session = open_searched(study, store, tables, tracking_uri, device)
     find_choice(session)  # or there is nothing to compare
     known = _known(session, part)
     if known is not None:
@@ -82,6 +85,7 @@ def compare(
             _note_readings(session, tracker, scored)
         _track_rows(session, tracker, scored, part)
         document: dict[str, Any] = _document(session, scored, part)
+        track_samples(tracker, find_choice(session).shipped, part, document["samples"])
         tracker.flush()  # what is known is not written again
         write_json(comparison_file(session, part), document)
     return document
@@ -90,7 +94,7 @@ def compare(
 def train_rows(session: Session, tracker: Tracker, n_workers: int | None, say: Say) -> None:
     """Searches the baselines that are missing, and trains the finalists that are."""
     RowsBeside(
-        session.study, session.prepared, session.folder, tracker, say, n_workers
+        session.study, session.prepared, session.folder, tracker, say, n_workers, session.device
     ).run()  # fmt: skip
 
 
@@ -129,7 +133,9 @@ def _note_readings(session: Session, tracker: Tracker, scored: Sequence[Scored])
             if f"{model.key}@{data}" not in known and model.key not in fresh:
                 fresh[model.key] = one.readings[model.key]
                 if model.run_id:
-                    track_test(tracker, model.run_id, model.epochs, fresh[model.key])
+                    track_test(
+                        session, tracker, model.key, model.run_id, model.epochs, fresh[model.key]
+                    )
     readings.add_all(data, fresh)
 
 

@@ -25,6 +25,7 @@ from pipeline.stages.session import (
     say_on_stderr,
 )
 from pipeline.study.loading import Study
+from pipeline.tracking.records import now_ms
 from pipeline.tracking.store import Store
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.predict import predict_member
@@ -38,6 +39,7 @@ def evaluate(
     tables: Tables | None = None,
     tracking_uri: str | None = None,
     say: Say = say_on_stderr,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Evaluates one trial's model; test is read once a model and data, then shown again.
 
@@ -51,6 +53,8 @@ def evaluate(
         tables: Data frames in place of paths.
         tracking_uri: A server in place of the store's database.
         say: Told what is going on.
+        device: Where the model answers, and is trained again where it was not kept: `cpu`,
+            `cuda`, or `auto` for a GPU where there is one.
 
     Returns:
         The JSON contract of `mtl evaluate`.
@@ -59,7 +63,7 @@ def evaluate(
         InputError: The study has no such trial, or the trial has no model.
         ResumeError: The study's settings or data are not those of the search.
     """
-    session = open_searched(study, store, tables, tracking_uri)
+    session = open_searched(study, store, tables, tracking_uri, device)
     record = find_trial(session, trial)
     if trial == "best":
         say(choice_line(find_choice(session)))
@@ -94,19 +98,36 @@ def read_test(session: Session, tracker: Tracker, record: TrialRecord, say: Say)
         return known
     found = evaluate_predictor(session, model_of(session, record, say), "test")
     Readings(session.folder).add(record.key, session.prepared.data_digest, found)
-    track_test(tracker, record.run_id, record.epochs, found)
+    track_test(session, tracker, record.key, record.run_id, record.epochs, found)
     return found
 
 
 def evaluate_predictor(session: Session, predictor: Predictor, part: str) -> Evaluation:
     """Returns every metric of a model on one part of the prepared data."""
     rows = session.prepared.parts[part]
-    outputs = predict_member(predictor.architecture, predictor.parameters, rows, LongWork())
+    outputs = predict_member(
+        predictor.architecture, predictor.parameters, rows, LongWork(), session.device
+    )
     kinds = session.prepared.kinds(predictor.tasks)
     return evaluate_one(kinds, outputs, rows.targets, part)
 
 
-def track_test(tracker: Tracker, run_id: str, step: int, found: Evaluation) -> None:
-    """Adds test metrics to a run."""
+def track_test(
+    session: Session, tracker: Tracker, key: str, run_id: str, step: int, found: Evaluation
+) -> None:
+    """Adds test metrics to a run, and to its model where that was logged.
+
+    Args:
+        session: The study.
+        tracker: Records it.
+        key: Of the model.
+        run_id: Of its run.
+        step: The epoch whose parameters it has.
+        found: What was read.
+    """
     metrics = {**evaluation_metrics(found), "test/score": found.mean}
-    tracker.log_epoch(run_id, step, metrics)
+    now = now_ms()
+    tracker.log_epoch(run_id, step, metrics, now)
+    model_id = session.folder.record().get("models", {}).get(key)
+    if model_id is not None:
+        tracker.log_model_metrics(model_id, run_id, step, metrics, now)

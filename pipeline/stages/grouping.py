@@ -36,7 +36,8 @@ from pipeline.comparison.learners import Learned, Learner, Learners, digest
 from pipeline.comparison.readings import Readings
 from pipeline.driver.interrupts import Interrupts
 from pipeline.driver.json_files import read_json, write_json
-from pipeline.driver.launch import default_workers, make_backend
+from pipeline.driver.launch import make_backend
+from pipeline.driver.precision import trains_in_bf16
 from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.errors import InputError
@@ -49,6 +50,7 @@ from pipeline.stages.session import (
     open_session,
     recording,
     say_on_stderr,
+    workers_of,
 )
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params
@@ -71,6 +73,7 @@ def group(
     tables: Tables | None = None,
     tracking_uri: str | None = None,
     say: Say = say_on_stderr,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Measures how much each pair of tasks helps each other, and recommends groups.
 
@@ -87,6 +90,7 @@ def group(
         tables: Data frames in place of paths.
         tracking_uri: A server in place of the store's database.
         say: Told what is going on.
+        device: Where to train: `cpu`, `cuda`, or `auto` for a GPU where there is one.
 
     Returns:
         The JSON contract of `mtl group`.
@@ -98,7 +102,7 @@ def group(
         Interrupted: Ctrl-C; what has ended is kept.
     """
     started = time.perf_counter()
-    session, best = _open(study, store, tables, tracking_uri)
+    session, best = _open(study, store, tables, tracking_uri, device)
     _check_budget([task.name for task in session.prepared.tasks], budget)
     params = best.params if best else study.centre()
     with recording(session) as tracker:
@@ -106,8 +110,9 @@ def group(
         file = learners.path / "document.json"
         known: dict[str, Any] | None = read_json(file)
         if known is None:
-            n_workers = n_workers or default_workers(study)
-            backend = make_backend(session.prepared, n_workers)
+            n_workers = workers_of(session, n_workers, say)
+            bf16 = trains_in_bf16(study, session.prepared, session.folder, session.device, say)
+            backend = make_backend(session.prepared, n_workers, session.device, say, bf16)
             learners.mend(session.folder.record()["run_id"])
             try:
                 with Interrupts() as interrupts:
@@ -128,10 +133,14 @@ def group(
 
 
 def _open(
-    study: Study, store: Store | Path | str, tables: Tables | None, tracking_uri: str | None
+    study: Study,
+    store: Store | Path | str,
+    tables: Tables | None,
+    tracking_uri: str | None,
+    device: str,
 ) -> tuple[Session, TrialRecord | None]:
     """Opens the study, and finds its best trial where it was searched."""
-    session = open_session(study, store, tables, tracking_uri)
+    session = open_session(study, store, tables, tracking_uri, device)
     trials = session.folder.trials()
     if not trials:
         return session, None

@@ -184,7 +184,10 @@ class _Promotion:
         readings, data = Readings(self.session.folder), self.session.prepared.data_digest
         found = rivals.candidate.readings[self.record.key]
         if readings.get(self.record.key, data) is None:
-            track_test(self.tracker, self.record.run_id, self.record.epochs, found)
+            track_test(
+                self.session, self.tracker, self.record.key, self.record.run_id,
+                self.record.epochs, found,
+            )  # fmt: skip
         readings.add_all(data, {self.record.key: found, **rivals.readings})
 
     def _key_of(self, champion: Champion) -> str:

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.driver.beside import RowsBeside
 from pipeline.driver.choice import choose
 from pipeline.driver.journal import sampler_faults
-from pipeline.driver.launch import SearchOptions, SearchResult, default_workers
+from pipeline.driver.launch import SearchOptions, SearchResult
 from pipeline.driver.observers import Observer
 from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.driver.search import Description, Search
 from pipeline.errors import StudyError
-from pipeline.report.pareto import front_files, pareto_json
-from pipeline.report.tables import choice_json, study_page, trials_frame
+from pipeline.report.pareto import pareto_json
+from pipeline.report.refresh import ReportRefresh
+from pipeline.report.tables import choice_json
+from pipeline.stages.describing import describe as describe_study
+from pipeline.stages.describing import report_files, running_material
+from pipeline.stages.samples import track_samples, valid_samples
 from pipeline.stages.session import (
     DEFAULT_STORE,
     Say,
     Session,
     Tables,
     driver_lock,
+    model_of,
     open_session,
     say_on_stderr,
+    workers_of,
 )
 from pipeline.study.loading import Study
 from pipeline.tracking.archive import archive_experiment
-from pipeline.tracking.pages import runs_page
 from pipeline.tracking.store import Store
 from pipeline.tracking.study_tracker import StudyTracker
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.devices import device_title
 
 
 def search(
@@ -47,6 +53,7 @@ def search(
     observers: Sequence[Observer] = (),
     tracker: Tracker | None = None,
     say: Say = say_on_stderr,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Launches a study's search, or goes on with it.
 
@@ -54,7 +61,8 @@ def search(
         study: The study.
         n_trials: Finished trials at the end; by default what the file says.
         timeout_seconds: After this no further cohort starts, in the free order no further trial.
-        n_workers: Local processes; by default one a core. It changes no parameter.
+        n_workers: Local processes; by default one a core. It changes no parameter. A GPU is
+            served by one.
         fresh: Archive what an earlier launch left and start again.
         baselines: Search equal weights and each task alone too; else `compare` does it.
         store: Where to record.
@@ -63,11 +71,14 @@ def search(
         observers: Told of everything that happens.
         tracker: In place of MLflow, to measure what tracking costs.
         say: Told what is going on.
+        device: Where to train: `cpu`, `cuda`, or `auto` for a GPU where there is one. Batches
+            and noise are the same everywhere, rounding is not.
 
     Returns:
         The JSON contract of `mtl search`.
 
     Raises:
+        InputError: There is no such device here.
         StudyError: The sampler is unknown, or cannot search these ranges.
         ResumeError: The study was launched with other settings or data.
         Interrupted: Ctrl-C; the runs are closed and the search can be resumed.
@@ -78,12 +89,18 @@ def search(
     faults = sampler_faults(study.spec.search.sampler, study.ranges, n_objectives)
     if faults:
         raise StudyError(faults)
-    session = open_session(study, store, tables, tracking_uri)
+    session = open_session(study, store, tables, tracking_uri, device)
     say(f"Study {session.name}: {len(study.ranges)} ranges are searched.")
     for note in (*study.notes, *session.prepared.report.warnings):
         say(f"Note: {note}")
+    if session.device.type != "cpu":
+        say(f"Training on {device_title(session.device)}.")
     options = SearchOptions(
-        n_trials or study.spec.search.trials, timeout_seconds, n_workers or default_workers(study)
+        n_trials or study.spec.search.trials,
+        timeout_seconds,
+        workers_of(session, n_workers, say),
+        session.device,
+        say,
     )
     with driver_lock(session):
         if fresh and session.folder.exists():
@@ -91,19 +108,30 @@ def search(
         with tracker or StudyTracker(session.store) as recorder:
 
             def describe(trials: Sequence[TrialRecord], state: str) -> Description:
-                link = runs_page(recorder.experiment_id)
-                choice = choose(session.folder, study.spec.search.finalists)
-                page = study_page(session.name, trials, state, link, choice)
-                return trials_frame(trials), page, front_files(trials)
+                return describe_study(session, recorder.experiment_id, trials, state)
 
+            def report(trials: Sequence[TrialRecord]) -> Mapping[str, str]:
+                return report_files(running_material(session, trials))
+
+            watching = [*observers, ReportRefresh(report, recorder.refresh_files)]
             result = Search(
-                study, session.prepared, session.folder, recorder, options, observers, describe
+                study, session.prepared, session.folder, recorder, options, watching, describe
             ).run()
+            _track_samples(session, recorder, say)
             if baselines:
                 RowsBeside(
-                    study, session.prepared, session.folder, recorder, say, n_workers
+                    study, session.prepared, session.folder, recorder, say, n_workers,
+                    session.device,
                 ).run()  # fmt: skip
             return _search_json(session, result, recorder.experiment_id)
+
+
+def _track_samples(session: Session, tracker: Tracker, say: Say) -> None:
+    """Shows on the shipped model's run what it makes of documents of valid, where there are any."""
+    choice = choose(session.folder, session.study.spec.search.finalists)
+    if choice is not None and session.prepared.documents:
+        predictor = model_of(session, choice.shipped, say)
+        track_samples(tracker, choice.shipped, "valid", valid_samples(session, predictor))
 
 
 def _archive(session: Session) -> str:

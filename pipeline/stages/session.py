@@ -8,32 +8,36 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+import torch
 from filelock import FileLock, Timeout
 
 from pipeline.data.prepare import prepare_data
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import one_thread
 from pipeline.driver.choice import Choice, choose
-from pipeline.driver.json_files import read_json
+from pipeline.driver.launch import default_workers
+from pipeline.driver.precision import trains_in_bf16
 from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.driver.rows import RowPlan, tuned_row
 from pipeline.driver.trials import make_predictor
 from pipeline.errors import InputError, StoreError, TrainingError
-from pipeline.report.comparison import comparison_page
-from pipeline.report.tables import study_page, trials_frame
 from pipeline.serving.predictor import Predictor
+from pipeline.stages.describing import comparison_path, describe
 from pipeline.study.loading import Study
-from pipeline.tracking.pages import runs_page
 from pipeline.tracking.records import State
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_tracker import StudyTracker
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.devices import CPU, find_device
+from pipeline.training.halving import TOO_LARGE
 from pipeline.training.loop import Stops, train
-from pipeline.training.members import EpochResult, Stop
+from pipeline.training.members import EpochResult, Member, Stop, Trained
+from pipeline.training.placement import Placed
 
 Say = Callable[[str], None]
 Tables = Mapping[str, pd.DataFrame]
@@ -57,6 +61,7 @@ class Session:
         store: Where its records live.
         folder: Its files in the store.
         seconds: What opening took, by phase.
+        device: Where members train.
         retrained: Models that were trained again, by row and record, so that each is trained once.
     """
 
@@ -66,11 +71,18 @@ class Session:
     folder: StudyFolder
     seconds: Mapping[str, float]
     retrained: dict[tuple[str, str], Predictor] = field(default_factory=dict)
+    device: torch.device = CPU
 
     @property
     def name(self) -> str:
         """Name of the study."""
         return self.study.spec.name
+
+    @cached_property
+    def placed(self) -> Placed:
+        """The data where members train, for those that train alone."""
+        bf16 = trains_in_bf16(self.study, self.prepared, self.folder, self.device, say_on_stderr)
+        return Placed(self.prepared, self.device, bf16)
 
 
 def prepare(
@@ -99,14 +111,21 @@ def open_session(
     store: Store | Path | str = DEFAULT_STORE,
     tables: Tables | None = None,
     tracking_uri: str | None = None,
+    device: str = "auto",
 ) -> Session:
-    """Prepares the data, then opens the store: bad data leaves no database behind."""
+    """Prepares the data, then opens the store: bad data leaves no database behind.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+    found = find_device(device)
     started = time.perf_counter()
     prepared = prepare(study, store, tables)
     prepared_at = time.perf_counter()
     opened = store if isinstance(store, Store) else open_store(Path(store), tracking_uri)
     seconds = {"prepare": prepared_at - started, "store": time.perf_counter() - prepared_at}
-    return Session(study, prepared, opened, StudyFolder(opened.studies, study.spec.name), seconds)
+    folder = StudyFolder(opened.studies, study.spec.name)
+    return Session(study, prepared, opened, folder, seconds, device=found)
 
 
 def open_searched(
@@ -114,23 +133,35 @@ def open_searched(
     store: Store | Path | str = DEFAULT_STORE,
     tables: Tables | None = None,
     tracking_uri: str | None = None,
+    device: str = "auto",
 ) -> Session:
     """Opens a study that was searched, on the data that it was searched on.
 
     Raises:
-        InputError: No trial is finished in this store, which is left as it is.
+        InputError: No trial is finished in this store, which is left as it is; or there is no
+            such device here.
         ResumeError: Settings or data changed: its models would get rows encoded otherwise.
     """
+    find_device(device)
     folder = _folder(store)
     if not StudyFolder(folder / "studies", study.spec.name).trials():
         raise InputError(
             f"The study {study.spec.name} has no finished trial in {folder}. "
             "Run `mtl search` first, or name its store with `--store DIR`."
         )
-    session = open_session(study, store, tables, tracking_uri)
+    session = open_session(study, store, tables, tracking_uri, device)
     launched = session.folder.record()["settings"]
     check_resume(session.name, launched, launch_settings(study, session.prepared))
     return session
+
+
+def workers_of(session: Session, asked: int | None, say: Say) -> int:
+    """Returns how many workers train: those asked for, by default one a core; one on a GPU."""
+    if session.device.type == "cpu":
+        return asked or default_workers(session.study)
+    if asked is not None and asked > 1:
+        say(f"Note: one worker serves {session.device.type}; {asked} would wait for each other.")
+    return 1
 
 
 @contextmanager
@@ -186,21 +217,13 @@ def tracking(session: Session) -> Iterator[Tracker]:
             yield tracker
         finally:
             trials = folder.trials()
-            choice = choose(folder, session.study.spec.search.finalists)
-            link = runs_page(tracker.experiment_id)
-            page = study_page(session.name, trials, state, link, choice)
-            known = read_json(comparison_file(session, "test")) if choice else None
-            if known is not None:
-                page += "\n\n" + comparison_page(known)
-            tracker.finish_study(state, trials_frame(trials), page)
+            table, page, files = describe(session, tracker.experiment_id, trials, state)
+            tracker.finish_study(state, table, page, files)
 
 
 def comparison_file(session: Session, part: str) -> Path:
     """Returns where the comparison of the model that the study ends with is kept."""
-    choice = find_choice(session)
-    n_trials = len(session.folder.trials())
-    folder = session.folder.path / "comparisons"
-    return folder / f"{part}-{choice.shipped.key}-of-{n_trials}.json"
+    return comparison_path(session.folder, find_choice(session), part)
 
 
 def find_choice(session: Session) -> Choice:
@@ -270,6 +293,24 @@ def model_of(
     return predictor
 
 
+def train_alone(
+    session: Session,
+    member: Member,
+    on_epoch: Callable[[list[EpochResult]], Stops],
+    first_epoch: int = 1,
+) -> Trained:
+    """Trains one member where the session trains.
+
+    Raises:
+        TrainingError: The memory of the device is too small for it.
+    """
+    with one_thread():
+        try:
+            return train([member], session.prepared, on_epoch, first_epoch, session.placed)[0]
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(TOO_LARGE) from error
+
+
 def _train_again(session: Session, record: TrialRecord, row: RowPlan, name: str) -> Predictor:
     member = row.member(
         session.study, session.prepared, record.number, record.params, record.replicate
@@ -279,8 +320,7 @@ def _train_again(session: Session, record: TrialRecord, row: RowPlan, name: str)
         ended = results[0].epoch >= record.epochs
         return {record.number: Stop("complete", record.reason)} if ended else {}
 
-    with one_thread():
-        trained = train([member], session.prepared, as_far, record.first_epoch)[0]
+    trained = train_alone(session, member, as_far, record.first_epoch)
     if trained.state != "complete":
         raise TrainingError(f"{name} ended as {trained.state}: {trained.reason}.")
     return make_predictor(member, trained, session.prepared)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.driver.backend import one_thread
 from pipeline.driver.records import EpochRecord, TrialRecord
 from pipeline.driver.trials import (
     end_of,
@@ -25,6 +24,7 @@ from pipeline.stages.session import (
     open_searched,
     open_session,
     recording,
+    train_alone,
 )
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params
@@ -32,7 +32,6 @@ from pipeline.tracking.records import State, TrialEnd, now_ms
 from pipeline.tracking.store import Store
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.loop import Stops
-from pipeline.training.loop import train as train_members
 from pipeline.training.members import EpochResult
 
 
@@ -55,6 +54,7 @@ def train(
     store: Store | Path | str = DEFAULT_STORE,
     tables: Tables | None = None,
     tracking_uri: str | None = None,
+    device: str = "auto",
 ) -> TrainedTrial:
     """Trains one member and tracks it as a run of the study, with its model.
 
@@ -64,16 +64,17 @@ def train(
         store: Where to record.
         tables: Data frames in place of paths.
         tracking_uri: A server in place of the store's database.
+        device: Where to train: `cpu`, `cuda`, or `auto` for a GPU where there is one.
 
     Raises:
-        InputError: There is no such trial.
+        InputError: There is no such trial, or no such device here.
         ResumeError: A trial is trained again, and the settings or data are not its own.
     """
     if trial is None:
-        session = open_session(study, store, tables, tracking_uri)
+        session = open_session(study, store, tables, tracking_uri, device)
         params, number, name, first_epoch = study.centre(), 0, "centre", 1
     else:
-        session = open_searched(study, store, tables, tracking_uri)
+        session = open_searched(study, store, tables, tracking_uri, device)
         found = find_trial(session, trial)
         params, number, name = found.params, trial, f"#{trial} again"
         first_epoch = found.first_epoch
@@ -100,8 +101,7 @@ def _train_one(
         return {}
 
     try:
-        with one_thread():
-            result = train_members([member], prepared, on_epoch, first_epoch)[0]
+        result = train_alone(session, member, on_epoch, first_epoch)
     except BaseException as error:
         state: State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         tracker.finish(run_id, TrialEnd(state, f"{type(error).__name__}: {error}".rstrip(": ")))

@@ -100,7 +100,7 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         "tfidf": Entry(
             "pipeline.data.term_vectors:TermVectors",
             "weights of words and pieces of words, reduced to a dense vector",
-            options=("width",),
+            options=("width", "linear"),
         ),
         "pretrained": Entry(
             "pipeline.data.sentence_vectors:SentenceVectors",

@@ -21,6 +21,9 @@ class EncoderSpec:
             given: `tfidf`, and `pretrained` beside it where `path` is given, because the two know
             different things: which words stand there, and what they mean.
         width: Of `tfidf`: numbers that the term weights of a document are reduced to.
+        linear: Of `tfidf`: a linear model of the term weights beside the trunk, whose outputs are
+            added to those of each head but of tasks that write. Off by default: it has a weight
+            for each of tens of thousands of terms and each output, so that an epoch takes longer.
         path: Of `pretrained`: a folder, or a name of the Hugging Face hub.
         max_tokens: Of `pretrained` and `transformer`: tokens of a document that are read; what
             comes later is cut off, and counted.
@@ -44,6 +47,7 @@ class EncoderSpec:
 
     kind: str | list[str] | None = None
     width: Annotated[int, Field(ge=2, le=8192)] = 512
+    linear: Annotated[bool, SEARCHABLE] = False
     path: str | None = None
     max_tokens: Annotated[int, Field(ge=8)] = 256
     vocabulary: Annotated[int, Field(ge=16, le=2**20)] = 8192

@@ -1,7 +1,9 @@
 """From a study file to a `Study`: every fault at once."""
 
+import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,8 @@ class Study:
         text: The file's text.
         folder: Where paths of the file are looked up first.
         data_dir: Where they are looked up next.
+        words: What names it on the command line: its file, with `--data` and `--set`. `STUDY`
+            for one that came as a text.
     """
 
     spec: StudySpec
@@ -45,6 +49,7 @@ class Study:
     text: str
     folder: Path
     data_dir: Path | None = None
+    words: str = "STUDY"
 
     @cached_property
     def ranges(self) -> Mapping[str, AnyRange]:
@@ -122,7 +127,15 @@ def load_study(
             f"The study file {path} cannot be read: {error}. "
             "`mtl init TABLE --target COLUMN -o FILE` writes one."
         ) from error
-    return parse_study(text, path.parent, overrides, data_dir, where=str(path))
+    found = parse_study(text, path.parent, overrides, data_dir, where=str(path))
+    return replace(found, words=_words(path, overrides or {}, data_dir))
+
+
+def _words(path: Path, overrides: Mapping[str, Any], data_dir: str | Path | None) -> str:
+    words = [str(path), *(["--data", str(data_dir)] if data_dir else [])]
+    for key, value in overrides.items():  # JSON is YAML too, which `--set` reads
+        words += ["--set", f"{key}={json.dumps(value)}"]
+    return shlex.join(words)
 
 
 def parse_study(

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.errors import Fault, near_miss
 from pipeline.study.catalogue import CATALOGUE, entry, names
 from pipeline.study.faults import shown
+from pipeline.study.input_rules import input_faults
 from pipeline.study.own import CONTRACTS, is_own
 from pipeline.study.promote_spec import RIVALS
 from pipeline.study.ranges import Choices, Range
@@ -45,6 +46,7 @@ def rule_faults(
         *_train_faults(spec, tree),
         *_sampling_faults(spec, tree, sources),
         *text_faults(spec, tree),
+        *input_faults(spec),
     ]
 
 
@@ -291,7 +293,8 @@ def _sampling_faults(
         return
     # The pieces that a summary is chosen from are rows of their own beside those of other tasks.
     chosen = [name for name, task in spec.tasks.items() if task.kind == "summarisation"]
-    if len(sources) == 1 and (not chosen or len(spec.tasks) == 1):
+    divided = len({tuple(task.inputs or ()) for task in spec.tasks.values()}) > 1
+    if len(sources) == 1 and not divided and (not chosen or len(spec.tasks) == 1):
         yield Fault("train.sampling", "is not read: all rows are of one source", shown(sampling),
                     "Leave it out: every row stands once in every epoch.")  # fmt: skip
     elif sampling != "proportional":

@@ -154,11 +154,19 @@ class AugmentSpec:
         drop: Chance of hiding an input of a row: a number becomes its mean, a category `missing`.
         mixup: Parameter a of Beta(a, a), which mixes pairs of rows and their losses (Zhang et
             al., 2018); 0 mixes none.
+        word_dropout: Chance that a token of a text becomes an unknown one. This and the two below
+            need encoders that learn from tokens, such as `bag`: the vectors of others are computed
+            once, before training.
+        swap: Chance that a token changes places with a neighbour.
+        deletion: Chance that a token is left out; of a text at least one stays.
     """
 
     noise: Annotated[NonNegative, SEARCHABLE] = 0.0
     drop: Annotated[Share, SEARCHABLE] = 0.0
     mixup: Annotated[NonNegative, SEARCHABLE] = 0.0
+    word_dropout: Annotated[Share, SEARCHABLE] = 0.0
+    swap: Annotated[Share, SEARCHABLE] = 0.0
+    deletion: Annotated[Share, SEARCHABLE] = 0.0
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -202,6 +210,11 @@ class TrainSpec:
         diagnostics: Look now and then at the gradients of the tasks: their lengths, and the
             cosine of each pair. On by default, since looks are so rare that they cost at most 3 %
             of the training; a short training of many tasks has none.
+        precision: Of the products of a training step on a GPU. `bf16` rounds what they read to 8
+            bits of mantissa (autocast); parameters, losses, the optimizer and every score stay
+            float32. `float32` by default: `bf16` counts only after a few members trained both
+            ways have reached the same valid scores, before the first trial. Else, and on a CPU,
+            which it only slows down, float32 is taken and said.
     """
 
     optimizer: Annotated[str, SEARCHABLE] = "adamw"
@@ -220,6 +233,7 @@ class TrainSpec:
     patience: Annotated[Count | None, SEARCHABLE] = 5
     diagnostics: bool = True
     sampling: Literal["proportional", "uniform"] | SamplingSpec = "proportional"
+    precision: Literal["float32", "bf16"] = "float32"
 
     @property
     def exponent(self) -> float:

@@ -35,6 +35,9 @@ class TaskSpec:
         kind: What the target is; a catalogue name, or `module:Name` of your own code.
         target: Column of the labels; several 0/1 columns for `multilabel`.
         source: The task's source; implied where the study has one.
+        inputs: Columns of its source that the task reads; by default all inputs. A target of any
+            task is never among them. Where tasks of a source read different columns, its rows
+            stand once more in the data for each choice, as rows of a source of their own.
         metric: Primary metric; the kind's first where it is not given. It may be `module:Name`
             of your own code.
         per: Column of which each value makes a task of its own.
@@ -66,6 +69,7 @@ class TaskSpec:
     kind: str
     target: str | list[str]
     source: str | None = None
+    inputs: list[str] | None = None
     metric: str | None = None
     per: str | None = None
     positive: Label | None = None

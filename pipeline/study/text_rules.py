@@ -5,12 +5,13 @@ from typing import Any
 
 from pipeline.errors import Fault, near_miss
 from pipeline.study.catalogue import CATALOGUE, names
+from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import StudySpec
 
 
 def text_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
     """Yields what is wrong with text columns and encoders; arguments as for `rule_faults`."""
-    roles = _roles(spec)
+    roles = column_roles(spec)
     for name, source in spec.sources.items():
         key = f"sources.{name}.text"
         if source.text is not None and not source.text_columns:
@@ -27,10 +28,11 @@ def text_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
                 hint = "A model would read its own answer. Name another column, or rename one."
                 yield Fault(key, f"must not be the {roles[column]} too", column, hint)
     yield from _encoder_faults(spec, tree)
+    yield from _augment_faults(spec, tree)
 
 
-def _roles(spec: StudySpec) -> dict[str, str]:
-    """Returns the columns of any source that no text may be, with what they are.
+def column_roles(spec: StudySpec) -> dict[str, str]:
+    """Returns the columns of any source that no text and no named input may be, with their roles.
 
     Of any: rows of several sources are answered from one table with the columns of all.
     """
@@ -72,3 +74,28 @@ def _encoder_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]
     if "pretrained" in encoder.kinds and encoder.path is None:
         yield Fault("model.encoder.path", "must name the model that `pretrained` loads",
                     hint="A folder, or a name of the Hugging Face hub.")  # fmt: skip
+
+
+def _augment_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
+    """Yields rates that change texts where the vectors of these are computed before training."""
+    given = tree.get("train", {}).get("augment", {})
+    kinds = spec.model.encoder.kinds
+    frozen = [kind for kind in kinds
+              if kind in names("encoder") and not CATALOGUE["encoder"][kind].network]  # fmt: skip
+    with_texts = any(source.text is not None for source in spec.sources.values())
+    for rate in ("word_dropout", "swap", "deletion"):
+        found = given.get(rate, 0.0)
+        ends = found.bounds() if isinstance(found, Range | Choices) else [("", found)]
+        most = max(float(value) for _, value in ends)
+        if most > 0 and not with_texts:
+            yield Fault(f"train.augment.{rate}", "is not read: no source has `text`", f"{most:g}")
+        elif most > 0 and frozen:
+            rule = (
+                f"cannot change what `{'`, `'.join(frozen)}` reads: its vectors are computed once"
+            )
+            learned = [kind for kind in names("encoder") if CATALOGUE["encoder"][kind].network]
+            hint = (
+                f"Name only encoders that learn from tokens (`{'`, `'.join(learned)}`) under "
+                "`model.encoder.kind`, or use `model.dropout_input`, which drops parts of vectors."
+            )
+            yield Fault(f"train.augment.{rate}", rule, f"{most:g}", hint)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from pipeline.tasks.metrics import Metric
 
 
+_TUPLES = ("columns", "classes", "constant", "inputs")
+
+
 @dataclass(frozen=True)
 class TaskInfo:
     """What training, evaluation and serving know of a task; fitted on its labelled train rows.
@@ -40,6 +43,7 @@ class TaskInfo:
         options: What the kind read from the study file and fitted (plain JSON values).
         constant: The best answer without inputs, as head outputs: the constant baseline.
         n_labelled: Labelled rows in each part.
+        inputs: Columns that it reads; empty where it reads all inputs.
     """
 
     name: str
@@ -51,6 +55,7 @@ class TaskInfo:
     options: Mapping[str, Any] = field(default_factory=dict)
     constant: tuple[float, ...] = ()
     n_labelled: Mapping[str, int] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values."""
@@ -59,7 +64,7 @@ class TaskInfo:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> TaskInfo:
         """Reads what `to_json` gave, also after a way through a JSON file."""
-        tuples = {key: tuple(stored[key]) for key in ("columns", "classes", "constant")}
+        tuples = {key: tuple(stored[key]) for key in _TUPLES if key in stored}
         return cls(**{**stored, **tuples})
 
 

@@ -54,8 +54,18 @@ def log_model(
     predictor: Predictor,
     end: TrialEnd | None,
     example: pd.DataFrame | None,
+    digests: Mapping[str, str] | None = None,
 ) -> str:
-    """Saves a model; it is READY only when all its files are there."""
+    """Saves a model; it is READY only when all its files are there.
+
+    Args:
+        client: Of the store.
+        run_id: Of the trial.
+        predictor: The model.
+        end: The trial's end, whose metrics the model is listed with.
+        example: A few raw rows, kept with the model.
+        digests: Part of the data to its digest, where it is known.
+    """
     model_library()
     from mlflow.entities import LoggedModelOutput
 
@@ -72,7 +82,9 @@ def log_model(
     _fill(client, logged, predictor, example)
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     if end is not None:
-        _log_metrics(client, run_id, logged.model_id, end)
+        values = Change(run_id)
+        values.add(end.all_metrics(), end.step, end.timestamp_ms)
+        log_metrics(client, logged.model_id, values, tags.get("study", ""), digests or {})
     return str(logged.model_id)
 
 
@@ -203,11 +215,35 @@ def _name(tags: dict[str, str]) -> str:
     return f"{tags.get('study', 'model')}-{tags.get('row', 'trial')}-{tags.get('trial', '0')}"
 
 
-def _log_metrics(client: MlflowClient, run_id: str, model_id: str, end: TrialEnd) -> None:
-    # The same name, value, time and step as the run's own, so that the run gets no second point.
+def log_metrics(
+    client: MlflowClient, model_id: str, values: Change, study: str, digests: Mapping[str, str]
+) -> None:
+    """Lists a model with metrics, each with the data set that its first part names.
+
+    Args:
+        client: Of the store.
+        model_id: Of the model.
+        values: Metrics of its run. With the same name, value, time and step as the run's own, the
+            run gets no second point.
+        study: Name of the data sets.
+        digests: Part of the data to its digest.
+    """
     from mlflow.entities import Metric
 
-    change = Change(run_id)
-    change.add(end.all_metrics(), end.step, end.timestamp_ms)
-    metrics = [Metric(*values, model_id=model_id, run_id=run_id) for values in change.metrics]
-    client.log_batch(run_id, metrics=metrics)
+    metrics = []
+    for name, value, timestamp_ms, step in values.metrics:
+        part = "valid" if name == "score" else name.partition("/")[0]
+        digest = digests.get(part)
+        metrics.append(
+            Metric(
+                name,
+                value,
+                timestamp_ms,
+                step,
+                model_id=model_id,
+                run_id=values.run_id,
+                dataset_name=study if digest else None,
+                dataset_digest=digest,
+            )
+        )
+    client.log_batch(values.run_id, metrics=metrics)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import getpass
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.prepared import Prepared
-from pipeline.tracking import pages
+from pipeline.tracking import pages, views
 from pipeline.tracking.changes import Change
 from pipeline.tracking.datasets import dataset_inputs
 from pipeline.tracking.environment import Environment, Git
+from pipeline.tracking.records import now_ms
 from pipeline.tracking.runs import DISCARDED, log_files, read_run, write
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+_NOTE = "mlflow.note.content"
 
 
 def open_experiment(client: MlflowClient, name: str, location: str | None) -> str:
@@ -34,8 +37,7 @@ def open_experiment(client: MlflowClient, name: str, location: str | None) -> st
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             return open_experiment(client, name, location)
-        note = pages.experiment_note(name, made)
-        client.set_experiment_tag(made, "mlflow.note.content", note)
+        client.set_experiment_tag(made, _NOTE, pages.experiment_note(name, made))
         return str(made)
     if found.lifecycle_stage != "active":
         client.restore_experiment(found.experiment_id)
@@ -101,6 +103,26 @@ def describe_study(
     write(client, Change(run_id, params=fresh))
     client.log_inputs(run_id, datasets=dataset_inputs(name, prepared))
     log_files(client, run_id, files)
+
+
+def arrange_pages(
+    client: MlflowClient,
+    experiment_id: str,
+    run_id: str,
+    name: str,
+    prepared: Prepared,
+    searched: Sequence[str] | None,
+) -> None:
+    """Gives the experiment its views and its note, unless somebody has written another note."""
+    if searched is not None:
+        tasks = {task.name: task.metric for task in prepared.tasks}
+        for key, text in views.view_tags(tasks, searched, now_ms()).items():
+            client.set_experiment_tag(experiment_id, key, text)
+    note = client.get_experiment(experiment_id).tags.get(_NOTE, "")
+    if note.startswith(pages.note_head(name)):
+        client.set_experiment_tag(
+            experiment_id, _NOTE, pages.experiment_note(name, experiment_id, run_id)
+        )
 
 
 def study_files(text: str, environment: Environment, prepared: Prepared) -> dict[str, str]:

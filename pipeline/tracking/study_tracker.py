@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
-from pipeline.data.prepared import Prepared
+from pipeline.data.prepared import Part, Prepared
 from pipeline.tracking import models, pages, parent, runs
 from pipeline.tracking.bulk import open_bulk
-from pipeline.tracking.changes import Changes, NewRun
+from pipeline.tracking.changes import Change, Changes, NewRun
+from pipeline.tracking.datasets import part_digest
 from pipeline.tracking.environment import collect_environment
 from pipeline.tracking.records import (
     RUNNING,
@@ -64,6 +65,8 @@ class StudyTracker:
         self._flush_seconds = flush_seconds
         self._changes = Changes()
         self._tags: dict[str, str] = {}
+        self._parts: Mapping[str, Part] = {}
+        self._digests: dict[str, str] = {}  # of the parts, once they are asked for
         self._writer = Writer(self._write_changes, min(_LOOK_SECONDS, flush_seconds))
 
     def start_study(
@@ -74,6 +77,7 @@ class StudyTracker:
         *,
         params: Mapping[str, Any],
         tags: Mapping[str, str] | None = None,
+        searched: Sequence[str] | None = None,
         resume_run_id: str | None = None,
     ) -> str:
         """Opens the experiment and the parent run and returns its id."""
@@ -89,6 +93,7 @@ class StudyTracker:
             "data": prepared.data_digest,
             "prepared": prepared.prepared_digest,
         }
+        self._parts, self._digests = prepared.parts, {}
         own_tags = {**self._tags, "kind": "study", "state": RUNNING, **(tags or {})}
         own_tags["mlflow.note.content"] = pages.running_note(name, self.experiment_id)
         self.run_id = self._open_parent(name, own_tags, resume_run_id)
@@ -99,6 +104,13 @@ class StudyTracker:
             f"Describing the study {name}",
             lambda run_id: parent.describe_study(
                 self._client, run_id, name, prepared, params, files
+            ),
+            self.run_id,
+        )
+        self._submit(
+            f"Arranging the pages of {name}",
+            lambda run_id: parent.arrange_pages(
+                self._client, self.experiment_id, run_id, name, prepared, searched
             ),
             self.run_id,
         )
@@ -174,6 +186,14 @@ class StudyTracker:
         """Buffers best-so-far values of the parent run; `step` is the trial's number."""
         self.log_epoch(self.run_id, step, metrics, timestamp_ms)
 
+    def refresh_files(self, make: Callable[[], Mapping[str, str]]) -> None:
+        """Has files of the parent run made and kept later, in the writer's thread."""
+        self._submit(
+            f"Refreshing files of the run {self.run_id}",
+            lambda run_id: runs.log_files(self._client, run_id, make()),
+            self.run_id,
+        )
+
     def finish_study(
         self,
         state: State,
@@ -202,7 +222,26 @@ class StudyTracker:
         """Saves a model of a run so that any MLflow client can load it; returns its id."""
         return self._writer.call(
             f"Saving the model of the run {run_id}",
-            lambda: models.log_model(self._client, run_id, predictor, end, example),
+            lambda: models.log_model(
+                self._client, run_id, predictor, end, example, self._part_digests()
+            ),
+        )
+
+    def log_model_metrics(
+        self,
+        model_id: str,
+        run_id: str,
+        step: int,
+        metrics: Mapping[str, float],
+        timestamp_ms: int,
+    ) -> None:
+        """Lists a model with more metrics of its run."""
+        values = Change(run_id)
+        values.add(metrics, step, timestamp_ms)
+        study = self._tags["study"]
+        self._writer.call(
+            f"Logging metrics of the model {model_id}",
+            lambda: models.log_metrics(self._client, model_id, values, study, self._part_digests()),
         )
 
     def drop_model(self, model_id: str) -> bool:
@@ -231,6 +270,11 @@ class StudyTracker:
     def __exit__(self, *error: object) -> None:
         """Closes the tracker."""
         self.close()
+
+    def _part_digests(self) -> Mapping[str, str]:
+        if not self._digests:
+            self._digests = {name: part_digest(part) for name, part in self._parts.items()}
+        return self._digests
 
     def _open_parent(self, name: str, tags: Mapping[str, str], resume_run_id: str | None) -> str:
         """Opens the parent run again, or a new one where there is none to open.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pandas as pd
@@ -34,6 +34,7 @@ class Tracker(Protocol):
         *,
         params: Mapping[str, Any],
         tags: Mapping[str, str] | None = None,
+        searched: Sequence[str] | None = None,
         resume_run_id: str | None = None,
     ) -> str:
         """Opens the experiment and the parent run; everything else needs this first.
@@ -44,6 +45,8 @@ class Tracker(Protocol):
             prepared: Gives the data sets, digests and what preparing found.
             params: Ranges by dotted path, and other values worth a column.
             tags: More tags of the parent run.
+            searched: Parameters that differ between trials, named as in their runs, for the
+                views of the UI; None leaves the views as they are.
             resume_run_id: Parent run of the study that goes on; a new one is made where it is
                 None or was deleted.
 
@@ -90,6 +93,13 @@ class Tracker(Protocol):
     ) -> None:
         """Buffers best-so-far values of the parent run; `step` is the trial's number."""
 
+    def refresh_files(self, make: Callable[[], Mapping[str, str]]) -> None:
+        """Has files of the parent run made and kept later, off the training path.
+
+        Args:
+            make: Returns texts by name; called in the tracker's own thread.
+        """
+
     def finish_study(
         self,
         state: State,
@@ -126,6 +136,24 @@ class Tracker(Protocol):
             The id of the model.
         """
 
+    def log_model_metrics(
+        self,
+        model_id: str,
+        run_id: str,
+        step: int,
+        metrics: Mapping[str, float],
+        timestamp_ms: int,
+    ) -> None:
+        """Lists a model with more metrics, each with the data set that its first part names.
+
+        Args:
+            model_id: Of the model.
+            run_id: Of its run, which has the same values with the same step and time.
+            step: The epoch whose parameters the model has.
+            metrics: Values by name.
+            timestamp_ms: When they came.
+        """
+
     def drop_model(self, model_id: str) -> bool:
         """Deletes a model and its files; returns False for one that a registry version needs."""
 
@@ -155,6 +183,7 @@ class NullTracker:
         *,
         params: Mapping[str, Any],
         tags: Mapping[str, str] | None = None,
+        searched: Sequence[str] | None = None,
         resume_run_id: str | None = None,
     ) -> str:
         """Returns an id that stands for nothing."""
@@ -187,6 +216,9 @@ class NullTracker:
     ) -> None:
         """Does nothing."""
 
+    def refresh_files(self, make: Callable[[], Mapping[str, str]]) -> None:
+        """Does nothing."""
+
     def finish_study(
         self,
         state: State,
@@ -206,6 +238,16 @@ class NullTracker:
     ) -> str:
         """Returns an id that stands for nothing."""
         return f"untracked-model-{run_id}"
+
+    def log_model_metrics(
+        self,
+        model_id: str,
+        run_id: str,
+        step: int,
+        metrics: Mapping[str, float],
+        timestamp_ms: int,
+    ) -> None:
+        """Does nothing."""
 
     def drop_model(self, model_id: str) -> bool:
         """Does nothing."""

@@ -1,14 +1,15 @@
-"""Augmentation of table batches, for train batches only; each member has its own rates."""
+"""Augmentation of batches, for train batches only; each member has its own rates."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from scipy.stats import beta
 from torch import Tensor
 
 from pipeline.study.spec import AugmentSpec
+from pipeline.training.devices import CPU
 from pipeline.training.streams import Streams
 
 
@@ -19,12 +20,24 @@ class Augmentation:
     Attributes:
         noise: Standard deviation of Gaussian noise on standardised numbers.
         drop: Chance that a numeric input is hidden (set to its mean, 0).
-        mixup: Parameter a of Beta(a, a).
+        mixup: Parameter a of Beta(a, a); on the CPU, where shares are computed.
+        word_dropout: Chance that a token of a text becomes unknown.
+        swap: Chance that it changes places with a neighbour.
+        deletion: Chance that it goes.
     """
 
     noise: Tensor | None
     drop: Tensor | None
     mixup: Tensor | None
+    word_dropout: Tensor | None = None
+    swap: Tensor | None = None
+    deletion: Tensor | None = None
+
+    @property
+    def changes_texts(self) -> bool:
+        """Whether some member changes the tokens of texts."""
+        rates = (self.word_dropout, self.swap, self.deletion)
+        return any(rate is not None for rate in rates)
 
     @classmethod
     def of(
@@ -32,23 +45,20 @@ class Augmentation:
     ) -> Augmentation:
         """Stacks the members' rates."""
 
-        def column(values: list[float]) -> Tensor | None:
+        def column(values: list[float], where: torch.device | None = device) -> Tensor | None:
             if not any(values):
                 return None
-            return torch.tensor(values, dtype=dtype, device=device).reshape(-1, 1, 1)
+            return torch.tensor(values, dtype=dtype, device=where).reshape(-1, 1, 1)
 
         return cls(
-            noise=column([spec.noise for spec in specs]),
-            drop=column([spec.drop for spec in specs]),
-            mixup=column([spec.mixup for spec in specs]),
+            **{
+                one.name: column(
+                    [getattr(spec, one.name) for spec in specs],
+                    CPU if one.name == "mixup" else device,
+                )
+                for one in fields(cls)
+            }
         )
-
-    def keep(self, index: Tensor) -> Augmentation:
-        """Returns the rates of the members at `index`."""
-        kept = (
-            None if rate is None else rate[index] for rate in (self.noise, self.drop, self.mixup)
-        )
-        return Augmentation(*kept)
 
 
 def perturb(
@@ -120,9 +130,9 @@ def draw_mixing(augmentation: Augmentation, n_rows: int, streams: Streams) -> Mi
     """Draws partners and each member's share from Beta(a, a) by one shared uniform number."""
     if augmentation.mixup is None:
         return None
-    uniform = float(streams.uniform("augment.mixup", ()))
+    uniform = streams.number("augment.mixup")
     alpha = augmentation.mixup
-    shape = alpha.clamp_min(1e-3).cpu().numpy()
+    shape = alpha.clamp_min(1e-3).numpy()
     share = torch.from_numpy(beta.ppf(uniform, shape, shape)).to(alpha)
-    shares = torch.where(alpha > 0, share, torch.ones_like(alpha))
+    shares = torch.where(alpha > 0, share, torch.ones_like(alpha)).to(streams.device)
     return Mixing(shares, streams.permutation("augment.mixup.rows", n_rows))

@@ -7,11 +7,15 @@ from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import Evaluation, evaluate_members, evaluate_one, tuned
+from pipeline.models.build import MultiTaskModel
+from pipeline.training.devices import CPU
 from pipeline.training.diagnostics import MeanCosines, describe, is_due
 from pipeline.training.members import (
     EpochResult,
@@ -22,6 +26,7 @@ from pipeline.training.members import (
     architecture_of,
     kinds_of,
 )
+from pipeline.training.placement import Placed
 from pipeline.training.population import Population
 from pipeline.training.predict import predict_part
 from pipeline.training.state import FlatState
@@ -83,6 +88,7 @@ def train(
     prepared: Prepared,
     on_epoch: Callable[[list[EpochResult]], Stops] | None = None,
     first_epoch: int = 1,
+    placed: Placed | None = None,
 ) -> list[Trained]:
     """Trains members of one structure at once.
 
@@ -92,6 +98,7 @@ def train(
         on_epoch: Called after each epoch with the results of the members that trained in it;
             its answer names the members that must not go on. By default all go on.
         first_epoch: See `train_epochs`.
+        placed: See `train_epochs`.
 
     Returns:
         One result a member, in the order given.
@@ -99,7 +106,7 @@ def train(
     Raises:
         TrainingError: The members do not share one structure.
     """
-    epochs = train_epochs(members, prepared, first_epoch)
+    epochs = train_epochs(members, prepared, first_epoch, placed)
     ended: list[Trained] = []
     try:
         end = next(epochs)
@@ -112,7 +119,12 @@ def train(
     return [by_number[member.number] for member in members]
 
 
-def train_epochs(members: Sequence[Member], prepared: Prepared, first_epoch: int = 1) -> Epochs:
+def train_epochs(
+    members: Sequence[Member],
+    prepared: Prepared,
+    first_epoch: int = 1,
+    placed: Placed | None = None,
+) -> Epochs:
     """Trains members of one structure, pausing after each epoch for an answer; see `train`.
 
     A generator, so that one worker can hold several populations and move them epoch by epoch.
@@ -124,19 +136,21 @@ def train_epochs(members: Sequence[Member], prepared: Prepared, first_epoch: int
         members: Those that start together.
         prepared: The data.
         first_epoch: Number of the population's first epoch.
+        placed: The data where they train; by default on the CPU.
 
     Returns:
-        The ends that no epoch has told.
+        The ends that no epoch has told; everything in them is in the computer's memory.
     """
-    population = Population(members, prepared)
-    finisher = _Finisher(members[0], prepared)
+    placed = placed or Placed(prepared)
+    population = Population(members, prepared, placed=placed)
+    finisher = _Finisher(members[0], placed)
     progress = _begin(members, first_epoch)
     ended: list[Trained] = []
     for epoch in count(first_epoch):
-        losses = population.train_epoch(epoch)
+        losses = population.train_epoch(epoch).cpu()
         gramian = _look(population, epoch)
         broken = _broken(population, losses)
-        evaluations = _valid(population, prepared, broken)
+        evaluations = _valid(population, placed, broken)
         results = _record(population, progress, losses, gramian, evaluations, broken)
         _keep_best(population, progress)
         ended += finisher.ends([progress.pop(result.number) for result in results if result.last])
@@ -170,22 +184,21 @@ def _regroup(population: Population, staying: Container[int], joining: Sequence[
         population.add(joining)
     index = [i for i, member in enumerate(population.members) if member.number in staying]
     if len(index) < len(population.members):
-        population.keep(torch.tensor(index))
+        population.keep(torch.tensor(index, device=CPU))
 
 
 def _look(population: Population, epoch: int) -> Tensor | None:
     """Returns the (K, T, T) Gramian of the tasks' gradients after an epoch, where a look is due."""
     due = is_due(epoch, population.steps_per_epoch, len(population.kinds))
-    return population.gramian() if due and population.members[0].train.diagnostics else None
+    return population.gramian().cpu() if due and population.members[0].train.diagnostics else None
 
 
 def _broken(population: Population, losses: Tensor) -> dict[int, str]:
     """Returns why members diverged, by number."""
-    first = population.first_losses
-    assert first is not None  # a population trains at least one step
-    weighted = torch.where(population.weights > 0, population.weights * losses, 0)
-    start = torch.where(population.weights > 0, population.weights * first, 0).sum(1)
-    finite = torch.isfinite(population.state.snapshot()).all(1)
+    weights, first = population.weights.cpu(), population.first_losses.cpu()
+    weighted = torch.where(weights > 0, weights * losses, 0)
+    start = torch.where(weights > 0, weights * first, 0).sum(1)
+    finite = torch.isfinite(population.state.snapshot()).all(1).cpu()
     broken = {}
     for k, member in enumerate(population.members):
         total = float(weighted[k].sum())
@@ -203,12 +216,10 @@ def _broken(population: Population, losses: Tensor) -> dict[int, str]:
     return broken
 
 
-def _valid(
-    population: Population, prepared: Prepared, broken: dict[int, str]
-) -> dict[int, Evaluation]:
+def _valid(population: Population, placed: Placed, broken: dict[int, str]) -> dict[int, Evaluation]:
     """Returns the primary metrics on valid of each member whose outputs are finite."""
-    outputs = predict_part(population.model, prepared.parts["valid"])
-    finite = torch.ones(len(population.members), dtype=torch.bool)
+    outputs = _outputs(population.model, population.members, placed)
+    finite = torch.ones(len(population.members), dtype=torch.bool, device=CPU)
     for values in outputs.values():
         finite &= torch.isfinite(torch.from_numpy(values)).flatten(1).all(1)
     sound = [
@@ -222,9 +233,25 @@ def _valid(
     if not sound:
         return {}
     chosen = {task: values[sound] for task, values in outputs.items()}
-    targets = prepared.parts["valid"].targets
+    targets = placed.prepared.parts["valid"].targets
     found = evaluate_members(population.kinds, chosen, targets, "valid", primary_only=True)
     return {population.members[k].number: found[i] for i, k in enumerate(sound)}
+
+
+def _outputs(
+    model: MultiTaskModel, members: Sequence[Member], placed: Placed
+) -> dict[str, NDArray[np.float32]]:
+    """Returns the outputs on valid; a member writes nothing for a task that it does not learn.
+
+    So that neither its time nor its record depends on what members beside it learn.
+    """
+    weights = np.array([member.weights for member in members])  # (K, T)
+    learned = {task.name: weights[:, t] > 0 for t, task in enumerate(placed.prepared.tasks)}
+    writing = [task for task in model.architecture.generators if learned[task].any()]
+    outputs = predict_part(model, placed.part("valid"), tasks=writing)
+    for task in writing:
+        outputs[task][~learned[task]] = 0
+    return outputs
 
 
 def _record(
@@ -237,7 +264,8 @@ def _record(
 ) -> list[EpochResult]:
     results = []
     names = [kind.info.name for kind in population.kinds]
-    moved = population.mean_weights()
+    means = population.mean_weights()
+    moved = None if means is None else means.cpu()
     for k, member in enumerate(population.members):
         known = progress[member.number]
         known.epochs += 1
@@ -285,9 +313,9 @@ def _keep_best(population: Population, progress: Mapping[int, _Progress]) -> Non
     everyone = [progress[member.number] for member in population.members]
     improved = [k for k, known in enumerate(everyone) if known.best_epoch == known.epochs]
     if improved:
-        snapshot = population.state.snapshot()
-        for k in improved:
-            everyone[k].best = snapshot[k].clone()
+        snapshot = population.state.snapshot()[improved].cpu()  # one copy, what is stored is there
+        for k, best in zip(improved, snapshot, strict=True):
+            everyone[k].best = best.clone()
 
 
 class _Finisher:
@@ -295,13 +323,13 @@ class _Finisher:
 
     Args:
         first: Any of the members.
-        prepared: The data.
+        placed: The data, where members train.
     """
 
-    def __init__(self, first: Member, prepared: Prepared) -> None:
-        self._architecture = architecture_of(first, prepared)
+    def __init__(self, first: Member, placed: Placed) -> None:
+        self._architecture = architecture_of(first, placed.prepared)
         self._n_parameters = FlatState(self._architecture, [0]).n_parameters
-        self._prepared = prepared
+        self._placed = placed
 
     def ends(self, everyone: Sequence[_Progress]) -> list[Trained]:
         """Returns how members ended; those that are complete are evaluated at once."""
@@ -325,23 +353,25 @@ class _Finisher:
             seconds=time.perf_counter() - known.started,
             first_epoch=known.first_epoch,
             cosines=known.cosines.means(),
+            device=self._placed.device.type,
         )
 
     def _complete(self, everyone: Sequence[_Progress]) -> list[Trained]:
         """Returns how members ended at the parameters of their best epochs."""
         if not everyone:
             return []
-        state = FlatState(self._architecture, [0] * len(everyone))
+        state = FlatState(self._architecture, [0] * len(everyone), device=self._placed.device)
         # Each was evaluated at least once.
         best = torch.stack([known.best for known in everyone if known.best is not None])
         state.restore(best)
-        part = self._prepared.parts["valid"]
-        outputs = predict_part(state.model, part)
+        members = [known.member for known in everyone]
+        outputs = _outputs(state.model, members, self._placed)
+        targets = self._placed.prepared.parts["valid"].targets
         ended = []
         for k, known in enumerate(everyone):
             own = {task: values[k] for task, values in outputs.items()}
-            kinds = tuned(kinds_of(known.member, self._prepared), own, part.targets)
-            evaluation = evaluate_one(kinds, own, part.targets, "valid")
+            kinds = tuned(kinds_of(known.member, self._placed.prepared), own, targets)
+            evaluation = evaluate_one(kinds, own, targets, "valid")
             names = [kind.info.name for kind in kinds]
             end = replace(
                 self._end(known),

@@ -36,9 +36,16 @@ class TaskLosses:
     Args:
         kinds: The tasks.
         targets: (N,) or (N, L) targets of each task, NaN where missing.
+        device: Where losses are computed; by default where the targets are.
     """
 
-    def __init__(self, kinds: Sequence[Kind], targets: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        kinds: Sequence[Kind],
+        targets: Sequence[Tensor],
+        device: torch.device | None = None,
+    ) -> None:
+        device = targets[0].device if device is None else device
         members: dict[Hashable, list[int]] = {}
         for position, kind in enumerate(kinds):
             complete = not bool(targets[position].isnan().any())
@@ -46,7 +53,7 @@ class TaskLosses:
             alike = (complete, targets[position].shape[1:], position if key is None else (key,))
             members.setdefault(alike, []).append(position)
         widths = [kind.width for kind in kinds]
-        columns = torch.split(torch.arange(sum(widths), device=targets[0].device), widths)
+        columns = torch.split(torch.arange(sum(widths), device=device), widths)
         self._groups = [
             _Group(
                 kinds[tasks[0]],
@@ -59,10 +66,11 @@ class TaskLosses:
         stacked = [[targets[task] for task in group.tasks] for group in self._groups]
         self.targets = [torch.stack(found, dim=1) for found in stacked]  # (N, G) or (N, G, L)
         self.complete = all(group.complete for group in self._groups)
+        self._present = None if self.complete else torch.stack(list(map(_present, targets)), dim=1)
         order = [task for group in self._groups for task in group.tasks]
         back = [order.index(task) for task in range(len(kinds))]
         in_order = order == list(range(len(kinds)))
-        self._back = None if in_order else torch.tensor(back, device=targets[0].device)
+        self._back = None if in_order else torch.tensor(back, device=device)
 
     def of_task(self, targets: Sequence[Tensor], task: int) -> Tensor:
         """Returns the (B, ...) targets of one task among a batch's rows of `self.targets`."""
@@ -70,6 +78,20 @@ class TaskLosses:
             if task in group.tasks:
                 return target[:, group.tasks.index(task)]
         raise IndexError(task)
+
+    def labelled_batches(self, order: Tensor, batch_size: int) -> list[bool]:
+        """Tells of each batch of rows in the order given whether it has labels of every task.
+
+        Asked once an epoch: a step that asked would wait for the device.
+        """
+        n_batches = -(-len(order) // batch_size)
+        if self._present is None:
+            return [True] * n_batches
+        present = self._present[order.to(self._present.device)]  # (N, T)
+        whole = present.new_zeros(n_batches * batch_size, present.shape[1])
+        whole[: len(order)] = present
+        found: list[bool] = whole.reshape(n_batches, batch_size, -1).any(1).all(1).tolist()
+        return found
 
     def __call__(
         self,
@@ -145,6 +167,12 @@ class TaskLosses:
         if self._back is None:
             return together, labelled
         return together[:, self._back], None if labelled is None else labelled[self._back]
+
+
+def _present(target: Tensor) -> Tensor:
+    """Tells which rows of (N,) or (N, L) targets have a label."""
+    missing = target.isnan()
+    return ~(missing if target.dim() == 1 else missing.any(-1))
 
 
 def _as_slice(columns: Tensor) -> slice | Tensor:

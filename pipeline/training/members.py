@@ -18,6 +18,7 @@ from pipeline.study.spec import ModelSpec, TrainSpec
 from pipeline.study.task_spec import TaskSpec
 from pipeline.study.weights_spec import WeightsSpec
 from pipeline.tasks.base import Kind, TaskInfo
+from pipeline.text.ragged import TERMS
 from pipeline.training.diagnostics import Gradients
 
 State = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
@@ -105,6 +106,7 @@ class Trained:
         first_epoch: Epoch of its population in which it began, from 1: decides the batch order
             and the noise of its epochs.
         cosines: Task to later task to the mean cosine of their gradients; empty without looks.
+        device: Kind of device where it trained, `cpu` or `cuda`; empty where it did not.
     """
 
     number: int
@@ -120,6 +122,7 @@ class Trained:
     seconds: float
     first_epoch: int = 1
     cosines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    device: str = ""
 
 
 def architecture_of(member: Member, prepared: Prepared) -> Architecture:
@@ -138,6 +141,7 @@ def architecture_of(member: Member, prepared: Prepared) -> Architecture:
         heads={kind.info.name: kind.width for kind in kinds},
         generators={task: shape for task, shape in shapes.items() if shape is not None},
         readers=reader_shapes(model.encoder, prepared.encoder.text),
+        linear=_linear_terms(member, prepared),
         options=sharing_options(model),
     )
 
@@ -150,6 +154,15 @@ def reader_shapes(spec: EncoderSpec, text: TextEncoder | None) -> dict[str, dict
         for kind in spec.kinds
         if kind in vocabulary
     }
+
+
+def _linear_terms(member: Member, prepared: Prepared) -> int:
+    """Returns the columns of term weights that heads read directly; 0 where none do."""
+    text = prepared.encoder.text
+    writes_only = all(kind.generator() is not None for kind in kinds_of(member, prepared))
+    if text is None or not member.model.encoder.linear or writes_only:
+        return 0
+    return text.vocabulary[TERMS]
 
 
 def sharing_options(model: ModelSpec) -> dict[str, Any]:
@@ -182,7 +195,7 @@ def structure_of(member: Member) -> tuple[Any, ...]:
     return (
         member.stream, model.sharing, str(sharing_options(model)), tuple(model.layers),
         tuple(model.head_layers), model.activation, model.norm, model.embedding, train.optimizer,
-        train.schedule, train.epochs, train.batch_size, train.exponent, tasks,
+        train.schedule, train.epochs, train.batch_size, train.exponent, train.precision, tasks,
         member.weighting.strategy, str(replace(model.encoder, dropout=0.0)),
     )  # fmt: skip
 

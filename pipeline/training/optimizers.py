@@ -253,7 +253,7 @@ class Adam(Optimizer):
     ) -> None:
         # On a CPU each member's row is updated in one pass while it is in the cache; a GPU would
         # wait for K launches, and takes passes over all of (K, P) instead.
-        if count.shape[1] == 1 and not parameters.is_cuda:
+        if count.shape[1] == 1 and parameters.is_cpu:
             self.move_rows(parameters, gradient, rates, lr, count)
         else:
             super()._decay_and_move(parameters, gradient, rates, lr, count)

@@ -211,7 +211,7 @@ def is_plain(model: MultiTaskModel) -> bool:
         and not model.sharing.trunk.norms
         and isinstance(model.heads, LinearHeads)
         and not len(model.generators)
-        and not len(model.readers)
+        and not model.architecture.texts
         and bool(model.architecture.layers)
         and model.architecture.activation in SLOPES
     )

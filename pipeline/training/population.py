@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,17 +25,18 @@ from pipeline.training.augmentation import (
     perturb,
 )
 from pipeline.training.backward import WeightSums, balanced_gradient, weighted_gradient
-from pipeline.training.devices import CPU
 from pipeline.training.gradients import shared_gramian
 from pipeline.training.losses import TaskLosses
 from pipeline.training.members import Member, architecture_of, kinds_of, structure_of
 from pipeline.training.optimizers import Optimizer, Rates
+from pipeline.training.placement import Placed
 from pipeline.training.plain import PlainPass, is_plain
 from pipeline.training.predict import words_of
 from pipeline.training.rows import Rows
 from pipeline.training.schedules import progress_after_warmup
 from pipeline.training.state import FlatState
 from pipeline.training.streams import Streams
+from pipeline.training.text_augmentation import disturb
 from pipeline.training.weighting import stack_weights
 from pipeline.training.weighting.base import Step, Weighting
 
@@ -52,7 +54,8 @@ class Population:
         members: Of one structure.
         prepared: The data.
         dtype: Of parameters and inputs; float64 in tests against torch.optim.
-        device: Where they train. Initial parameters and noise are the same everywhere.
+        placed: The data where members train; by default on the CPU. Initial parameters and noise
+            are the same everywhere.
 
     Attributes:
         is_plain: Whether gradients are computed by `PlainPass` where a step allows it; else by
@@ -67,10 +70,13 @@ class Population:
         members: Sequence[Member],
         prepared: Prepared,
         dtype: torch.dtype = torch.float32,
-        device: torch.device = CPU,
+        placed: Placed | None = None,
     ) -> None:
         first = members[0]
+        placed = placed or Placed(prepared)
+        device = placed.device
         self._dtype, self._device = dtype, device
+        self._bf16 = placed.bf16 and first.train.precision == "bf16"
         self._structure = structure_of(first)
         self._check(members)
         self.members = list(members)
@@ -78,9 +84,9 @@ class Population:
         self.state = FlatState(
             architecture_of(first, prepared), [member.seed for member in members], dtype, device
         )
-        train = prepared.parts["train"]
-        targets = [torch.from_numpy(train.targets[k.info.name]).to(device) for k in self.kinds]
-        self._losses = TaskLosses(self.kinds, targets)
+        train = placed.part("train")
+        targets = [train.targets[kind.info.name] for kind in self.kinds]
+        self._losses = TaskLosses(self.kinds, targets, device)
         self.rows = Rows(
             train, self._losses.targets, dtype, device, first.train.exponent,
             self.state.architecture.texts,
@@ -106,7 +112,7 @@ class Population:
             [member.weighting for member in members], self.weights, self.streams
         )
         self._weighed = WeightSums(self.weights)
-        self.is_plain = is_plain(self.model) and not self.weighting.reads_gramian
+        self.is_plain = is_plain(self.model) and not self.weighting.reads_gramian and not self._bf16
         self._plain: PlainPass | None = None  # made at the first step of the present members
         self.epochs = torch.zeros(len(members), dtype=torch.int64, device=device)
         self.first_losses = torch.full_like(self.weights, float("nan"))
@@ -124,6 +130,7 @@ class Population:
         self.rates = Rates.of(specs, dtype, device)
         self.weights = stack_weights([m.weights for m in self.members], dtype, device)
         self._all_weighted = bool((self.weights > 0).all())
+        self._is_learned: list[bool] = (self.weights > 0).any(0).tolist()
         self.augmentation = Augmentation.of([spec.augment for spec in specs], dtype, device)
         smoothing = [spec.label_smoothing for spec in specs]
         self.smoothing = self._column(smoothing) if any(smoothing) else None
@@ -150,7 +157,8 @@ class Population:
     def keep(self, index: Tensor) -> None:
         """Goes on with the members at `index` only."""
         self._plain = None
-        self.members = [self.members[int(position)] for position in index]
+        self.members = [self.members[position] for position in index.tolist()]
+        index = index.to(self._device)
         self.state.keep(index)
         self.optimizer.keep(index)
         self.weighting.keep(index)
@@ -237,9 +245,10 @@ class Population:
             else self.rows.order.draw(self.streams, "order")
         )
         batches = self.rows.batches(order, self.batch_size)
-        for (numeric, codes, targets, texts), lr in zip(batches, self._lr(), strict=True):
-            losses, labelled = self._step(numeric, codes, targets, texts, lr)
-            yield losses, labelled, len(numeric)
+        whole = self._losses.labelled_batches(order, self.batch_size)
+        for batch, lr, every in zip(batches, self._lr(), whole, strict=True):
+            losses, labelled = self._step(*batch, lr, every)
+            yield losses, labelled, len(batch[0])
 
     def _lr(self) -> Tensor:
         """Returns the (steps, K, 1) learning rates of an epoch, by each member's own progress."""
@@ -256,11 +265,22 @@ class Population:
         targets: Sequence[Tensor],
         texts: Texts,
         lr: Tensor,
+        every: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """Trains on one batch; returns what `TaskLosses` does, without gradients."""
+        """Trains on one batch; returns what `TaskLosses` does, without gradients.
+
+        Args:
+            numeric: (B, D).
+            codes: (B, C).
+            targets: Of the batch.
+            texts: Likewise.
+            lr: (K, 1).
+            every: Whether the batch has labels of every task.
+        """
         n_rows = len(numeric)
         numeric = perturb(numeric, self.augmentation, self.streams, self._n_numbers)
         codes = hide_codes(codes, self.augmentation, self.streams)
+        texts = disturb(texts, self.augmentation, self.streams)
         mixing = draw_mixing(self.augmentation, n_rows, self.streams)
         position = self.streams.position() if self.weighting.looks_again else None
         if self.is_plain and mixing is None and codes.dim() == 2:
@@ -277,9 +297,8 @@ class Population:
         else:
             step = Step(detached, self._trained(labelled), lr)
             gradient = self._weigh(losses, step, backward)
-        self.optimizer.step(
-            self.state.parameters, gradient, self.rates, lr, self._segments, self._active(labelled)
-        )
+        active = None if every and self._all_weighted else self._active(labelled)
+        self.optimizer.step(self.state.parameters, gradient, self.rates, lr, self._segments, active)
         if position is not None and step is not None:
             self.streams.rewind(position)
             self._look_again(forward, step)
@@ -314,11 +333,12 @@ class Population:
         mixing: Mixing | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the losses of a batch, as `TaskLosses` does."""
-        features = self.model.encode(numeric, codes, texts, self._dropout)
-        if mixing is not None:
-            features = mixing.mix(features)
-        outputs = self.model.decide(features, self._dropout, self._words(targets))
-        return self._losses(outputs, targets, self.smoothing, mixing)
+        with torch.autocast(self._device.type, torch.bfloat16) if self._bf16 else nullcontext():
+            features = self.model.encode(numeric, codes, texts, self._dropout)
+            if mixing is not None:
+                features = mixing.mix(features)
+            outputs = self.model.decide(features, self._dropout, self._words(targets))
+        return self._losses(outputs.to(self._dtype), targets, self.smoothing, mixing)
 
     def _weigh(
         self, losses: Tensor, step: Step, backward: Callable[[Tensor, Tensor], Tensor]
@@ -346,11 +366,15 @@ class Population:
         return trained if labelled is None else trained & (labelled > 0)
 
     def _words(self, targets: Sequence[Tensor]) -> Words:
-        """Returns what the tasks that write read and are to write, from a batch's targets."""
+        """Returns what the tasks that write read and are to write, from a batch's targets.
+
+        A decoder that no member trains has none.
+        """
         tasks = list(self.model.architecture.heads)
         return {
             task: words_of(self._losses.of_task(targets, tasks.index(task)), shape)
             for task, shape in self.model.architecture.generators.items()
+            if self._is_learned[tasks.index(task)]
         }
 
     def _note_first(self, losses: Tensor) -> None:
@@ -359,13 +383,9 @@ class Population:
             self.first_losses = torch.where(self.first_losses.isnan(), losses, self.first_losses)
             self._fresh = False
 
-    def _active(self, labelled: Tensor | None) -> Tensor | None:
-        """Returns the (K, S) segments that this step moves; None where all do."""
-        if labelled is None and self._all_weighted:
-            return None
+    def _active(self, labelled: Tensor | None) -> Tensor:
+        """Returns the (K, S) segments that this step moves."""
         active = self._trained(labelled)
-        if labelled is not None and bool(active.all()):
-            return None
         any_task = active.any(1)
         columns = [any_task if owner is None else active[:, owner] for owner in self._owners]
         return torch.stack(columns, dim=1)

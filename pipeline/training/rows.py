@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from pipeline.data.prepared import Part
-from pipeline.models.texts import TextRows, Texts
+from pipeline.models.texts import Texts
+from pipeline.training.placement import PlacedPart
 from pipeline.training.sampling import Order
 
 BLOCK_BYTES = 64 * 2**20
@@ -16,13 +16,13 @@ BLOCK_BYTES = 64 * 2**20
 
 
 class Rows:
-    """Inputs and targets of the train rows: in memory, or mapped from the cache.
+    """Inputs and targets of the train rows: on the device, in memory, or mapped from the cache.
 
     Args:
         part: The rows.
         targets: What each loss needs, (N, ...), rows first.
         dtype: Of numbers in a batch.
-        device: Where batches are used. Rows that must travel go there once, as a whole.
+        device: Where batches are used. Rows that are elsewhere travel there in blocks.
         exponent: How sources are mixed: see `rows_shown`.
         texts: Names of the rows of texts that are read.
 
@@ -32,17 +32,16 @@ class Rows:
 
     def __init__(
         self,
-        part: Part,
+        part: PlacedPart,
         targets: Sequence[Tensor],
         dtype: torch.dtype,
         device: torch.device,
         exponent: float = 1.0,
         texts: Collection[str] = (),
     ) -> None:
-        inputs = [torch.from_numpy(part.numeric), torch.from_numpy(part.codes)]
-        self._tensors = [tensor.to(device) for tensor in (*inputs, *targets)]
-        self._texts = TextRows(part.texts, texts, dtype, device)
-        self._dtype = dtype
+        self._tensors = [part.numeric, part.codes, *targets]
+        self._texts = part.text_rows(texts, dtype)
+        self._dtype, self._device = dtype, device
         self.n_rows = len(part)
         self.order = Order(self.n_rows, part.sources, exponent, device)
 
@@ -62,5 +61,5 @@ class Rows:
 
     def _ordered(self, tensor: Tensor, order: Tensor) -> Tensor:
         """Returns the rows in order, numbers in the population's dtype, codes as they are."""
-        rows = tensor[order]
+        rows = tensor[order.to(tensor.device)].to(self._device)
         return rows.to(self._dtype) if rows.is_floating_point() else rows

@@ -37,8 +37,9 @@ class FlatState:
     ) -> None:
         self.architecture = architecture
         self.device = device
-        self.model = build(architecture, len(seeds), dtype)
-        initialise(self.model, list(seeds))
+        with CPU:  # whatever the caller's default device is
+            self.model = build(architecture, len(seeds), dtype)
+            initialise(self.model, list(seeds))
         self.model.to(device)
         tensors = dict(member_tensors(self.model))
         self._shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
@@ -65,10 +66,11 @@ class FlatState:
 
         A segment is all that one task owns, or what tasks share (None), which comes first.
         """
-        owners = [
-            self.model.owners(name).broadcast_to(self._shapes[name]).flatten()
-            for name in self._names
-        ]
+        with CPU:  # as in the constructor
+            owners = [
+                self.model.owners(name).broadcast_to(self._shapes[name]).flatten()
+                for name in self._names
+            ]
         found, segments = torch.unique(torch.cat(owners), return_inverse=True)
         return segments.to(self.device), [
             None if owner == SHARED else owner for owner in found.tolist()

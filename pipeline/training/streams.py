@@ -55,7 +55,7 @@ class Streams:
     ) -> None:
         self._seed = seed
         self._dtype = dtype
-        self._device = device
+        self.device = device
         self._epoch = 0
         self._generators: dict[str, torch.Generator] = {}
         self._blocks: dict[tuple[str, tuple[int, ...]], tuple[Tensor, int]] = {}
@@ -69,7 +69,7 @@ class Streams:
     def _generator(self, site: str) -> torch.Generator:
         generator = self._generators.get(site)
         if generator is None:
-            generator = torch.Generator().manual_seed(derive_seed(self._seed, self._epoch, site))
+            generator = torch.Generator(CPU).manual_seed(derive_seed(self._seed, self._epoch, site))
             self._generators[site] = generator
         return generator
 
@@ -90,19 +90,29 @@ class Streams:
         """Returns numbers in [0, `HIGHEST`]."""
         return self._next(site, shape, torch.rand)
 
+    def number(self, site: str) -> float:
+        """Returns a number in [0, `HIGHEST`]."""
+        return float(self._next(site, (), torch.rand, CPU))
+
     def normal(self, site: str, shape: tuple[int, ...]) -> Tensor:
         """Returns standard normal numbers."""
         return self._next(site, shape, torch.randn)
 
-    def _next(self, site: str, shape: tuple[int, ...], draw: Callable[..., Tensor]) -> Tensor:
+    def _next(
+        self,
+        site: str,
+        shape: tuple[int, ...],
+        draw: Callable[..., Tensor],
+        device: torch.device | None = None,
+    ) -> Tensor:
         """Returns the next draw of a site's block, which is filled anew when it is used up."""
         block, used = self._blocks.get((site, shape), (None, 0))
         if block is None:
             n_draws = max(1, min(BLOCK_DRAWS, BLOCK_NUMBERS // max(1, prod(shape))))
-            block, used = draw((n_draws, *shape), generator=self._generator(site)), 0
+            block, used = draw((n_draws, *shape), generator=self._generator(site), device=CPU), 0
             if draw is torch.rand:
                 block.clamp_(max=HIGHEST)
-            block = block.to(self._device, self._dtype)
+            block = block.to(device or self.device, self._dtype)
         if used + 1 < len(block):
             self._blocks[site, shape] = (block, used + 1)
         else:  # large draws of many shapes, as of texts, must not all be kept
@@ -111,8 +121,9 @@ class Streams:
 
     def integer(self, site: str) -> int:
         """Returns a number in [0, 2**63), such as a seed."""
-        return int(torch.randint(2**63 - 1, (), generator=self._generator(site)))
+        return int(torch.randint(2**63 - 1, (), generator=self._generator(site), device=CPU))
 
     def permutation(self, site: str, n_rows: int) -> Tensor:
         """Returns the numbers below `n_rows` in random order."""
-        return torch.randperm(n_rows, generator=self._generator(site)).to(self._device)
+        drawn = torch.randperm(n_rows, generator=self._generator(site), device=CPU)
+        return drawn.to(self.device)

@@ -14,17 +14,22 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.errors import InputError
 from pipeline.tracking.store import open_store
+from pipeline.training.devices import find_device
 from tests.benchmarks.asking import bench_asking
+from tests.benchmarks.features import bench_features, features_table, news
+from tests.benchmarks.overhead import bench_overhead, overhead_table
 from tests.benchmarks.quickstart import bench_quickstart, table_of
 from tests.benchmarks.serving import bench_serving, serving_table
 from tests.benchmarks.workload import Workload
@@ -46,17 +51,27 @@ ABOUT = {
 }
 TRIALS = {"a": 8, "b": 32, "c": 8, "d": 32}  # of those that train one after the other; else 64
 GOALS = {64: {"a": 25.0, "b": 5.0}, 128: {"b": 2.2}, 256: {"b": 1.8}}
+GPU_CELLS = (Workload(64, 64), Workload(256, 256))
+GPU_TRIALS = {"b-one": 8, "e64": 64, "e256": 256, "e1024": 1024}
+"""Trials of each competitor on a GPU: one whole cohort, since trials of a cohort share arrays."""
+GPU_ABOUT = {
+    "b-one": "best plain loop, trials one after the other, no tracking",
+    **{f"e{n}": f"this project, cohorts of {n}, everything on" for n in (64, 256, 1024)},
+}
+GPU_GOALS = {64: 30.0}
 WITHIN = 0.002  # of the tutorial's best score: what counts as reaching it
 
 
-def measure(name: str, workload: Workload, folder: Path, n_trials: int) -> dict[str, Any]:
+def measure(
+    name: str, workload: Workload, folder: Path, n_trials: int, device: str = "cpu"
+) -> dict[str, Any]:
     """Runs a competitor in a process of its own and returns what it found."""
     for left in folder.glob("tutorial*.db*"):
         left.unlink()
     command = [
         sys.executable, "-W", "ignore", "-m", "tests.benchmarks.competitors", name,
         json.dumps(asdict(workload)), str(folder), "--trials", str(n_trials),
-        "--cores", str(os.cpu_count() or 1),
+        "--cores", str(os.cpu_count() or 1), "--device", device,
     ]  # fmt: skip
     # As a user would run them: only what sets its own threads is given one thread.
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
@@ -114,6 +129,67 @@ def throughput_table(found: Mapping[str, Any]) -> Table:
         table.add_row(f"({name}) {ABOUT[name]}", f"{rate:.0f}", *times, memory)
     goals = GOALS.get(work["width"], {})
     table.add_row("goal of this project", "", *(str(goals.get(other, "")) for other in "ab"), "")
+    return table
+
+
+def bench_gpu(n_repeats: int, cells: Sequence[Workload] = GPU_CELLS) -> dict[str, Any]:
+    """Trials per minute on this machine's GPU, beside trials one after the other on it.
+
+    Returns:
+        The device's name and the cells; or, without a GPU, why it was skipped.
+    """
+    try:
+        device = find_device("cuda")
+    except InputError as error:
+        return {"skipped": str(error)}
+    return {
+        "device": torch.cuda.get_device_name(device),
+        "torch": torch.__version__,
+        "cells": [gpu_cell(cell, n_repeats, "cuda") for cell in cells],
+    }
+
+
+def gpu_cell(
+    workload: Workload,
+    n_repeats: int,
+    device: str,
+    trials: Mapping[str, int] = GPU_TRIALS,
+) -> dict[str, Any]:
+    """One cell: every competitor's rates, repeats in turn."""
+
+    def action(folder: Path) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in trials}
+        for repeat in range(n_repeats):
+            for name in trials if repeat % 2 == 0 else reversed(trials):
+                found[name].append(measure(name, workload, folder, trials[name], device))
+        return found
+
+    runs = in_folder(workload, action)
+    rates = {
+        name: median(60 * run["trials"] / run["seconds"] for run in found)
+        for name, found in runs.items()
+    }
+    return {"workload": asdict(workload), "per_minute": rates, "runs": runs}
+
+
+def gpu_table(found: Mapping[str, Any]) -> Table | str:
+    if "skipped" in found:
+        return f"GPU part skipped. {found['skipped']}"
+    table = Table(title=f"On {found['device']}, torch {found['torch']}", title_justify="left")
+    for column in ("width, batch", "who", "members at once", "trials a minute", "x one by one"):
+        table.add_column(column, justify="left" if column == "who" else "right")
+    for cell in found["cells"]:
+        work, rates = cell["workload"], cell["per_minute"]
+        for name, rate in rates.items():
+            at_once = str(cell["runs"][name][0].get("population") or 1)
+            times = f"{rate / rates['b-one']:.1f}"
+            table.add_row(
+                f"{work['width']}, {work['batch']}", f"({name}) {GPU_ABOUT[name]}", at_once,
+                f"{rate:.0f}", times,
+            )  # fmt: skip
+        goal = GPU_GOALS.get(work["width"])
+        if goal is not None:
+            table.add_row("", "goal of this project", "", "", f"{goal:.0f}")
     return table
 
 
@@ -175,7 +251,9 @@ def asking_table(rows: list[dict[str, Any]]) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ("throughput", "score", "asking", "quickstart", "serving")
+    parts = (
+        "throughput", "score", "asking", "overhead", "quickstart", "serving", "features", "gpu",
+    )  # fmt: skip
     parser.add_argument("--part", choices=parts, action="append", help="by default all")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each competitor")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the time to a score")
@@ -199,12 +277,25 @@ def main() -> None:
     if "asking" in chosen:
         found["asking"] = bench_asking()
         show(asking_table(found["asking"]))
+    if "overhead" in chosen:
+        found["overhead"] = bench_overhead(options.repeats)
+        show(overhead_table(found["overhead"]))
     if "quickstart" in chosen:
         found["quickstart"] = bench_quickstart(options.repeats)
         show(table_of(found["quickstart"]))
     if "serving" in chosen:
         found["serving"] = bench_serving()
         show(serving_table(found["serving"]))
+    if "gpu" in chosen:
+        found["gpu"] = bench_gpu(options.repeats)
+        show(gpu_table(found["gpu"]))
+    if "features" in chosen:
+        texts = news()
+        if texts is None:
+            show("Features: not measured, since the shared news or the encoder is absent.")
+        else:
+            found["features"] = bench_features(texts)
+            show(features_table(found["features"]))
     options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

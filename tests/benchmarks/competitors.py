@@ -12,6 +12,7 @@ import resource
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -88,16 +89,22 @@ def tutorial(workload: Workload, folder: Path, prepared: Prepared, n_trials: int
     return {"seconds": time.perf_counter() - started, "ends": ends}
 
 
-def plain_share(workload: Workload, cache: str, trials: list[Params], pipe: Any) -> None:
+def plain_share(
+    workload: Workload, cache: str, trials: list[Params], pipe: Any, device: str
+) -> None:
     """Trains some of the trials in a process of one thread, once it is told to begin."""
     torch.set_num_threads(1)
     prepared = open_prepared(Path(cache))
+    if device != "cpu":  # the first use of a GPU loads its libraries
+        train_plainly(replace(workload, epochs=1), prepared.parts, trials[0], device)
     pipe.send("ready")
     pipe.recv()
-    pipe.send([train_plainly(workload, prepared.parts, params) for params in trials])
+    pipe.send([train_plainly(workload, prepared.parts, params, device) for params in trials])
 
 
-def sequential(workload: Workload, prepared: Prepared, n_trials: int, n_processes: int) -> Found:
+def sequential(
+    workload: Workload, prepared: Prepared, n_trials: int, n_processes: int, device: str
+) -> Found:
     """(b): the best plain loop, in as many processes as cores, each with its share of trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=workload.seed))
@@ -106,7 +113,7 @@ def sequential(workload: Workload, prepared: Prepared, n_trials: int, n_processe
     pipes = []
     for share in range(n_processes):
         ours, theirs = context.Pipe()
-        arguments = (workload, str(prepared.folder), trials[share::n_processes], theirs)
+        arguments = (workload, str(prepared.folder), trials[share::n_processes], theirs, device)
         context.Process(target=plain_share, args=arguments, daemon=True).start()
         pipes.append(ours)
     for pipe in pipes:
@@ -136,25 +143,38 @@ def torchjd_loop(workload: Workload, prepared: Prepared, n_trials: int) -> Found
     return {"seconds": time.perf_counter() - started, "ends": ends}
 
 
-def ours(workload: Workload, folder: Path, n_trials: int, keys: str, tracked: bool) -> Found:
+def ours(
+    workload: Workload, folder: Path, n_trials: int, keys: str, tracked: bool, device: str
+) -> Found:
     """(d), (e): this project, with everything on unless it is not tracked."""
     store = open_store(folder / "store")
     study = workload.study(folder, name=f"ours-{time.time_ns()}", search=keys)
     started_ms = time.time() * 1e3
     found = search(
         study, n_trials, store=store, tracker=None if tracked else NullTracker(),
-        say=lambda text: None,
+        say=lambda text: None, device=device,
     )  # fmt: skip
     trials = StudyFolder(store.studies, study.spec.name).trials()
     ends = [((trial.ended_ms - started_ms) / 1e3, trial.score or 0.0) for trial in trials]
     return {
         "seconds": found["seconds"], "ends": ends, "phases": found["phases"],
         "whole_seconds": time.time() - started_ms / 1e3, "workers": default_workers(study),
+        "trained_on": sorted({trial.device for trial in trials}),
+        "population": StudyFolder(store.studies, study.spec.name).record().get(
+            "population" if device == "cpu" else f"population_on_{device}"
+        ),
     }  # fmt: skip
 
 
-def run(name: str, workload: Workload, folder: Path, n_trials: int, n_cores: int) -> Found:
-    """Runs one competitor."""
+def run(
+    name: str,
+    workload: Workload,
+    folder: Path,
+    n_trials: int,
+    n_cores: int,
+    device: str = "cpu",
+) -> Found:
+    """Runs one competitor; those that train on a GPU too, on `device`."""
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     prepared = workload.prepared(folder)
@@ -162,8 +182,7 @@ def run(name: str, workload: Workload, folder: Path, n_trials: int, n_cores: int
         "d": (", pruner: none, population: 1", True),
         "e": (", pruner: none", True),
         "e-untracked": (", pruner: none", False),
-        "e32": (", pruner: none, cohort: 32", True),
-        "e64": (", pruner: none, cohort: 64", True),
+        **{f"e{n}": (f", pruner: none, cohort: {n}", True) for n in (32, 64, 256, 1024)},
         "e64-untracked": (", pruner: none, cohort: 64", False),
         "e-pruned": ("", True),
         "e32-pruned": (", cohort: 32", True),
@@ -171,15 +190,15 @@ def run(name: str, workload: Workload, folder: Path, n_trials: int, n_cores: int
     }
     if name in projects:
         keys, tracked = projects[name]
-        return ours(workload, folder, n_trials, keys, tracked)
+        return ours(workload, folder, n_trials, keys, tracked, device)
     if name == "a":
         return tutorial(workload, folder, prepared, n_trials, optuna.pruners.NopPruner())
     if name == "a-pruned":
         return tutorial(workload, folder, prepared, n_trials, optuna.pruners.MedianPruner())
     if name == "b":
-        return sequential(workload, prepared, n_trials, n_cores)
+        return sequential(workload, prepared, n_trials, n_cores, device)
     if name == "b-one":
-        return sequential(workload, prepared, n_trials, 1)
+        return sequential(workload, prepared, n_trials, 1, device)
     return torchjd_loop(workload, prepared, n_trials)
 
 
@@ -190,9 +209,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--trials", type=int, required=True)
     parser.add_argument("--cores", type=int, required=True)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     workload = Workload(**options.workload)
-    found = run(options.name, workload, options.folder, options.trials, options.cores)
+    found = run(
+        options.name, workload, options.folder, options.trials, options.cores, options.device
+    )
     used = [resource.getrusage(who).ru_maxrss for who in
             (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]  # fmt: skip
     print(json.dumps({**found, "trials": options.trials, "megabytes": max(used) // 1024}))

@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.table import Table
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.trials import make_member
 from pipeline.tracking.store import open_store
 from pipeline.training.loop import train
-from tests.benchmarks.bench import measure, reached
+from tests.benchmarks.bench import bench_gpu, gpu_cell, gpu_table, measure, reached
+from tests.benchmarks.overhead import (
+    bench_driver,
+    bench_long,
+    bench_shares,
+    overhead_table,
+)
 from tests.benchmarks.serving import bench_serving
 from tests.benchmarks.stock import train_plainly, train_with_loader, weights_of
 from tests.benchmarks.workload import N_TASKS, Workload
@@ -77,6 +84,32 @@ def test_every_competitor_says_what_it_took(folder: Path, prepared: Prepared, na
         assert 0.1 < score < 1
 
 
+def test_the_gpu_part_says_why_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = bench_gpu(1, [TINY])
+    assert found["skipped"].startswith("`--device cuda` needs a GPU. Found none")
+    assert str(gpu_table(found)).startswith("GPU part skipped. `--device cuda` needs a GPU.")
+
+
+def test_a_cell_of_the_gpu_part_compares_with_trials_one_by_one() -> None:
+    cell = gpu_cell(TINY, 1, "cpu", {"b-one": 2, "e64": 4})
+    rates = cell["per_minute"]
+    assert rates.keys() == {"b-one", "e64"}
+    (run,) = cell["runs"]["e64"]
+    assert run["trained_on"] == ["cpu"]
+    assert run["population"] > 1
+    table = gpu_table({"device": "a GPU", "torch": "2", "cells": [cell]})
+    assert isinstance(table, Table)
+    assert list(table.columns[-1].cells) == ["1.0", f"{rates['e64'] / rates['b-one']:.1f}"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: torch finds none here")
+def test_the_gpu_part_trains_on_the_gpu() -> None:
+    cell = gpu_cell(TINY, 1, "cuda", {"b-one": 2, "e64": 64})
+    assert cell["runs"]["e64"][0]["trained_on"] == ["cuda"]
+
+
 def test_a_score_is_reached_at_the_first_trial_that_has_it() -> None:
     ends = [[1.0, 0.5], [3.0, 0.8], [2.0, 0.7]]
     assert reached(ends, 0.7) == 2.0
@@ -89,3 +122,19 @@ def test_a_served_model_is_timed_beside_an_empty_one() -> None:
     assert row["rows"] == 2
     assert 0 < row["empty"]["p50"] < row["bound"]
     assert 0 < row["process"]["p50"] < row["served"]["p95"]
+
+
+def test_what_a_search_costs_beside_training_is_measured() -> None:
+    found = {
+        "long": bench_long(1, seconds=0.05, n_trials=2, workload=TINY),
+        "shares": bench_shares(3, TINY),
+        "driver": bench_driver((10, 20), TINY),
+    }
+    long, shares, driver = found["long"], found["shares"], found["driver"]
+    assert long["epochs"] >= 1
+    assert long["cost"] == pytest.approx(long["seconds_with"] / long["seconds_without"] - 1)
+    parts = [shares[name] for name in ("tracking", "asking", "evaluating")]
+    assert all(0 < share < 1 for share in parts)
+    assert [row["trials"] for row in driver] == [10, 20]
+    assert 0 < driver[0]["seconds"] < driver[1]["seconds"]
+    assert overhead_table(found).row_count == 6

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_data_sentence_vectors import model_folder
+from encoder_cases import model_folder
 from text_cases import notes
 
 from pipeline.data.text_encoding import TextEncoder, TextPart

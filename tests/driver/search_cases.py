@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
+import torch
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.choice import choose
@@ -16,6 +17,7 @@ from pipeline.driver.search import Search
 from pipeline.study.loading import Study
 from pipeline.tracking.records import RunRecord, TrialEnd, TrialStart
 from pipeline.tracking.tracker import NullTracker
+from pipeline.training.devices import CPU
 from pipeline.training.members import EpochResult
 
 
@@ -148,6 +150,7 @@ class Launcher:
     prepared: Prepared
     folder: StudyFolder
     memory: Memory = field(default_factory=Memory)
+    said: list[str] = field(default_factory=list)
 
     def launch(
         self,
@@ -157,8 +160,10 @@ class Launcher:
         n_workers: int = 1,
         timeout_seconds: float | None = None,
         study: Study | None = None,
+        device: torch.device = CPU,
     ) -> list[TrialRecord]:
-        options = SearchOptions(n_trials, timeout_seconds, n_workers)
+        self.said = []
+        options = SearchOptions(n_trials, timeout_seconds, n_workers, device, self.said.append)
         # Another driver has read nothing yet.
         folder = StudyFolder(self.folder.path.parent, self.folder.name)
         self.tracker = RecordingTracker(self.memory, crash_at)

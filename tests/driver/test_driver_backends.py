@@ -140,6 +140,22 @@ def test_arrays_reach_their_first_epoch_side_by_side(backend, arrays) -> None:
             n_open -= 1
 
 
+def test_an_array_waits_for_answers_only_where_it_pauses(backend, arrays, alone) -> None:
+    backend.submit(arrays, pauses={2})
+    seen = Seen()
+    while len(seen.last) < len(arrays):
+        event = next_event(backend)
+        seen.take(event)
+        if isinstance(event, EpochDone):
+            assert event.waits == (event.results[0].epoch == 2)
+            if event.waits:
+                backend.answer(event.array, Answer())
+    for array in arrays:
+        same(seen.ends(array), alone[array])
+        told = [event.results[0].epoch for event in seen.epochs if event.array == array]
+        assert told == [1, 2, 3]
+
+
 def test_a_stop_ends_its_member_and_no_other(backend, arrays, alone) -> None:
     stop = Stop("pruned", "told so")
 

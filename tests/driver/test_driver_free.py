@@ -185,7 +185,8 @@ class Watched(FakeBackend):
         self.rows: dict[int, int] = {}
         self.most: Counter[str] = Counter()
 
-    def submit(self, arrays: Any) -> None:
+    def submit(self, arrays: Any, pauses: Any = None) -> None:
+        assert pauses is None, "after every epoch others may join"
         super().submit(arrays)
         self.rows |= {array: len(members) for array, members in arrays.items()}
         self.count()

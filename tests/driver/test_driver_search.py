@@ -1,5 +1,6 @@
 """The search as a whole, on a study that trains in a moment, with a tracker that only remembers."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def test_a_crash_anywhere_loses_and_doubles_nothing(straight, study, prepared, t
         trials = launcher.launch()
         assert plain(trials) == plain(expected), f"crash at call {crash_at}"
         check(launcher, trials)
+
+
+def test_the_journal_tells_of_nothing_that_could_not_be_kept(
+    straight, launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: StudyFolder, cohort: object, trials: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyFolder, "save_outcome", full)
+        with pytest.raises(OSError, match="No space left"):
+            launcher.launch()
+    told = [json.loads(line) for line in launcher.folder.journal.read_text().splitlines()]
+    assert {one["state"] for one in told if one["op_code"] == 6} <= {0}  # running, none ended
+    assert plain(launcher.launch()) == plain(straight[0])
 
 
 def test_ctrl_c_closes_the_runs_and_the_search_goes_on_later(straight, launcher) -> None:

@@ -6,8 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.models.generator import END, PAD, UNKNOWN, Generator, GeneratorShape
+from pipeline.models.generator import (
+    END,
+    PAD,
+    UNKNOWN,
+    Generator,
+    GeneratorShape,
+    Reading,
+    first_places,
+)
 from pipeline.models.layers import MemberLayer
+from pipeline.models.trunk import Rates
+from pipeline.training.streams import Streams
 
 SHAPE = GeneratorShape(vocabulary=7, read=5, write=4, width=6, beam=1)
 SOURCE = torch.tensor([[3, 9, 4, 9, 0], [12, 11, 12, 3, 5], [0, 0, 0, 0, 0]])
@@ -31,51 +41,99 @@ def opening(n_members: int) -> Tensor:
     )
 
 
+def candidates(
+    generator: Generator, state: Tensor, word: Tensor, reading: Reading, most: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    return generator.candidates(state, word, reading, first_places(reading.words), most)
+
+
 def test_the_chances_of_all_words_sum_to_one() -> None:
     generator = made(2)
     reading = generator.read(SOURCE)
     state = generator.begin(opening(2), reading)
-    embedded = generator.words(torch.zeros(2, 3, 1, dtype=torch.int64))
-    moved = generator.step(state, embedded.squeeze(2))
-    logits, attention, gate = generator.look(
-        moved.unsqueeze(2), embedded, torch.zeros(2, 3, 1, dtype=torch.int64), reading
+    none = torch.zeros(2, 3, dtype=torch.int64)
+    embedded = generator.words(none[:, :, None])
+    moved = generator.step(state, generator.of_word(embedded.squeeze(2)))
+    mixed, attention, writes = generator.look(
+        moved.unsqueeze(2), embedded, none[:, :, None], reading
     )
     assert torch.allclose(attention.sum(-1), torch.ones(2, 3, 1, dtype=torch.float64))
-    _, log_chance = generator.chances(state, torch.zeros(2, 3, dtype=torch.int64), reading)
+    _, log_chance, words = candidates(generator, state, none, reading, SHAPE.vocabulary)
     whole = log_chance.exp().sum(-1)
-    writes = torch.sigmoid(gate[:, :, 0, 0])
-    never = writes * logits[:, :, 0].softmax(-1)[..., [PAD, UNKNOWN]].sum(-1)
-    pads = (1 - writes) * (attention[:, :, 0] * (SOURCE == PAD)).sum(-1)
+    logits = generator.output(mixed.squeeze(2))
+    never = writes[:, :, 0] * logits.softmax(-1)[..., [PAD, UNKNOWN]].sum(-1)
+    pads = (1 - writes[:, :, 0]) * (attention[:, :, 0] * (SOURCE == PAD)).sum(-1)
     torch.testing.assert_close(whole, 1 - never - pads, atol=1e-6, rtol=0)
+    possible = log_chance > -20
+    for row in range(3):  # no word is a candidate twice
+        found = words[0, row][possible[0, row]].tolist()
+        assert len(found) == len(set(found))
+
+
+def test_few_candidates_hold_the_likeliest_words() -> None:
+    generator = made(2)
+    reading = generator.read(SOURCE)
+    state, word = generator.begin(opening(2), reading), torch.full((2, 3), 3)
+    _, every, words = candidates(generator, state, word, reading, SHAPE.vocabulary)
+    for most in (1, 2, 3):
+        _, few, own = candidates(generator, state, word, reading, most)
+        assert few.shape == (2, 3, most + SHAPE.read)
+        best, wanted = few.topk(most, dim=2), every.topk(most, dim=2)
+        torch.testing.assert_close(best.values, wanted.values)
+        assert (own.gather(2, best.indices) == words.gather(2, wanted.indices)).all()
 
 
 def test_scoring_a_text_gives_the_chances_of_writing_it() -> None:
     generator, start = made(2), opening(2)
     target = torch.tensor([[9, 4, END, PAD], [12, 11, 3, END], [3, END, PAD, PAD]])
-    scored = generator.score(start, SOURCE, target, None)[..., : SHAPE.write]
+    scored = generator.score(start, SOURCE, target)
+    assert (scored[..., SHAPE.write :][:, target == PAD] == 0).all()
     reading = generator.read(SOURCE)
     state = generator.begin(start, reading)
     word = torch.zeros(2, 3, dtype=torch.int64)
     for position in range(SHAPE.write):
-        state, chance = generator.chances(state, word, reading)
+        state, chance, words = candidates(generator, state, word, reading, SHAPE.vocabulary)
         for row, wanted in enumerate(target[:, position].tolist()):
-            if wanted == PAD:
-                continue
-            at = wanted
-            if wanted >= SHAPE.vocabulary:
-                at = SHAPE.vocabulary + SOURCE[row].tolist().index(wanted)
-            torch.testing.assert_close(chance[:, row, at], scored[:, row, position])
+            if wanted != PAD:
+                found = chance.masked_fill(words != wanted, -100)[:, row].amax(-1)
+                torch.testing.assert_close(found, scored[:, row, position])
         word = target[:, position].expand(2, -1)
+
+
+def test_rows_without_words_cost_nothing_and_change_nothing() -> None:
+    """Of a batch of several sources only the rows of this task are read, to their own lengths."""
+    generator, start = made(2), opening(2)
+    target = torch.tensor([[9, 4, END, PAD], [0, 0, 0, 0], [3, END, PAD, PAD]])
+    rates = Rates(Streams(0, torch.float64), head=torch.tensor([0.0, 0.5]).reshape(2, 1, 1))
+    whole = generator.losses(start, SOURCE, target, None)
+    assert whole.shape == (2, 3, 2)
+    assert (whole[:, 1] == 0).all()
+    for row in (0, 2):
+        one = generator.losses(
+            start[:, row : row + 1], SOURCE[row : row + 1], target[row : row + 1], None
+        )
+        torch.testing.assert_close(one[:, 0], whole[:, row])
+        scores = -generator.score(start[:, row : row + 1], SOURCE[row : row + 1], target[[row]])
+        n_words = int((target[row] != PAD).sum())
+        for part in (0, 1):
+            low = part * SHAPE.write
+            mean = scores[:, 0, low : low + n_words].mean(1)
+            torch.testing.assert_close(mean, whole[:, row, part])
+    rates.noise.start(1)
+    dropped = generator.losses(start, SOURCE, target, rates)
+    torch.testing.assert_close(dropped[0], whole[0])  # the member that drops nothing
+    assert (dropped[1, [0, 2], 0] != whole[1, [0, 2], 0]).all()
+    assert (generator.losses(start, SOURCE, torch.zeros_like(target), rates) == 0).all()
 
 
 def test_a_member_equals_itself_alone() -> None:
     together, start = made(3), opening(3)
     target = torch.tensor([[9, END, 0, 0], [12, 11, 3, END], [3, END, 0, 0]])
-    scores, texts = together.score(start, SOURCE, target, None), together.write(start, SOURCE, 2)
+    scores, texts = together.score(start, SOURCE, target), together.write(start, SOURCE, 2)
     for member in range(3):
         alone = made(1, seed=member)
         one = start[member : member + 1]
-        torch.testing.assert_close(alone.score(one, SOURCE, target, None)[0], scores[member])
+        torch.testing.assert_close(alone.score(one, SOURCE, target)[0], scores[member])
         assert (alone.write(one, SOURCE, 2)[0] == texts[member]).all()
 
 
@@ -85,6 +143,11 @@ def test_a_row_does_not_depend_on_the_rows_beside_it() -> None:
     for row in range(3):
         one = generator.write(start[:, row : row + 1], SOURCE[row : row + 1], 3)
         assert (one[:, 0] == whole[:, row]).all()
+
+
+def test_no_rows_have_no_texts() -> None:
+    found = made(2).write(opening(2)[:, :0], SOURCE[:0], 2)
+    assert found.shape == (2, 0, SHAPE.write)
 
 
 def test_a_wide_beam_finds_the_likeliest_text() -> None:
@@ -99,7 +162,7 @@ def test_a_wide_beam_finds_the_likeliest_text() -> None:
             if END in text[:-1] or (not ended and length < 3):
                 continue
             padded = torch.tensor([[*text, *[PAD] * (3 - length)]])
-            chances = generator.score(start, source, padded, None)[0, 0, :length]
+            chances = generator.score(start, source, padded)[0, 0, :length]
             total = float(chances.sum().detach()) / ((5 + length) / 6) ** 0.8
             if total > best:
                 best, likeliest = total, [word for word in text if word != END]
@@ -110,7 +173,7 @@ def test_a_wide_beam_finds_the_likeliest_text() -> None:
 def test_gradients_reach_every_parameter_and_are_numbers() -> None:
     generator = made(2)
     target = torch.tensor([[9, 4, END, PAD], [12, 11, 3, END], [3, END, PAD, PAD]])
-    (-generator.score(opening(2), SOURCE, target, None)[..., :4]).sum().backward()
+    (-generator.score(opening(2), SOURCE, target)[..., :4]).sum().backward()
     for name, parameter in generator.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -138,7 +201,7 @@ def test_it_learns_to_copy_words_that_no_vocabulary_has(beam: int) -> None:
     zero = torch.zeros(1, 64, 16, dtype=torch.float64)
     for _ in range(150):
         source, target = batch(64)
-        loss = -(generator.score(zero, source, target, None)[..., :4] * (target != PAD)).sum()
+        loss = -(generator.score(zero, source, target)[..., :4] * (target != PAD)).sum()
         optimizer.zero_grad()
         (loss / 64).backward()
         optimizer.step()

@@ -120,7 +120,7 @@ def test_one_task_alone_has_no_gain_to_speak_of() -> None:
 
 
 def test_the_page_holds_both_tables_in_markdown() -> None:
-    page = shown_as.comparison_page(document())
+    page = shown_as.comparison_page(document()).replace("\u2003", " ")
     lines = page.splitlines()
     assert lines[0] == "**Comparison on test**"
     assert "| row | mean score | 95 % interval |" in page

@@ -2,12 +2,19 @@
 
 import json
 import math
-from pathlib import Path
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report.study import finite, next_steps, prepared_json, prepared_lines, study_lines
+from pipeline.report.study import (
+    finite,
+    next_commands,
+    next_lines,
+    prepared_json,
+    prepared_lines,
+    study_lines,
+)
 from pipeline.study.loading import parse_study
 
 STUDY = parse_study("""
@@ -38,11 +45,15 @@ def test_a_valid_study_is_shown_with_tasks_ranges_and_trials() -> None:
 
 
 def test_the_next_commands_stand_as_the_shell_needs_them() -> None:
-    text = next_steps(Path("my studies/a.yaml"), " --store x", STUDY, "sqlite:////s/mlflow.db")
-    assert "mtl compare 'my studies/a.yaml' --store x" in text
-    assert (
-        "mtl promote 'my studies/a.yaml' --store x   # make the best trial small@champion" in text
+    named = replace(STUDY, words="'my studies/a.yaml'")
+    commands = dict(next_commands(named, " --store x", 8))
+    assert "mtl compare 'my studies/a.yaml' --store x" in commands
+    assert commands["mtl promote 'my studies/a.yaml' --store x"] == (
+        "make the best model small@champion"
     )
+    assert "mtl search 'my studies/a.yaml' --store x --trials 16" in commands
+    lines = next_lines(list(commands.items()))
+    assert "  mtl ui 'my studies/a.yaml' --store x   # look at every run in the browser" in lines
 
 
 def test_what_preparing_found_is_told_twice_alike(small_prepared) -> None:

@@ -128,23 +128,3 @@ def test_gates_are_shown_with_what_was_measured() -> None:
 def test_a_dry_run_says_what_would_be(said: str) -> None:
     decision = {"model": "m", "decision": said, "gates": [], "dry_run": True}
     assert f"m: would be {said}" in shown(tables.gates_table(decision))
-
-
-def test_a_page_begins_with_the_result() -> None:
-    page = tables.study_page("adult", TRIALS, "complete", "#/experiments/7/runs?x=%27y%27")
-    first, second, third = [line for line in page.splitlines() if line][:3]
-    assert first == (
-        "**adult** (complete): best trial **#2** with mean valid score **0.7000** "
-        "(left 0.8000, total 0.6000)."
-    )
-    assert "5 trials: 2 complete, 1 pruned, 1 diverged, 1 failed." in second
-    assert "[Trials by score](#/experiments/7/runs?x=%27y%27)" in second
-    assert third == "| trial | score | left | total |"
-    assert "| #0 | 0.5000 | 0.6000 | 0.4000 |" in page
-
-
-def test_a_page_without_a_complete_trial_says_so() -> None:
-    page = tables.study_page("adult", TRIALS[3:4], "interrupted", "#/")
-    assert page == (
-        "Study **adult** (interrupted): no trial is complete yet. 0 complete, 1 diverged."
-    )

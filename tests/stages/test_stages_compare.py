@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from stage_cases import Chain, chain_study
 
-from pipeline import compare, evaluate, search
+from pipeline import compare, evaluate, search, stages
 from pipeline.comparison.readings import Readings
 from pipeline.driver.records import StudyFolder, best_trials
 from pipeline.errors import InputError
@@ -136,7 +136,7 @@ def test_rows_are_runs_of_their_own(compared: Chain) -> None:
         assert len(read) == 3, "test is read for the chosen configuration alone"
         assert {run.data.tags["replicate"] for run in read} == {"1", "2", "3"}
     page = client.get_run(compared.found["search"]["run_id"]).data.tags["mlflow.note.content"]
-    assert "| each task alone |" in page
+    assert "| each task alone" in page
     assert "size.alpha" in client.search_runs([experiment], "tags.row = 'linear'")[0].data.params
 
 
@@ -218,3 +218,30 @@ def test_a_study_of_one_task_is_its_own_baseline(chain: Chain) -> None:
         assert rows[kind]["models"] == rows["tuned"]["models"]
     assert found["gains"]["size"]["gain"] == 0
     assert found["verdicts"]["size"] in ("unclear", "neither")
+
+
+def test_the_shipped_model_is_listed_with_what_was_read_of_test(compared: Chain) -> None:
+    model_id = compared.folder.record()["models"][compared.shipped.key]
+    listed = compared.store.client().get_logged_model(model_id).metrics
+    shipped = Readings(compared.folder).get(compared.shipped.key, compared.prepared.data_digest)
+    assert shipped is not None
+    found = {one.key: one for one in listed}
+    assert found["test/size/r2"].value == pytest.approx(shipped.tasks["size"]["r2"])
+    assert found["test/size/r2"].dataset_digest != found["valid/size/r2"].dataset_digest
+
+
+def test_the_report_is_kept_with_the_comparison(compared: Chain, tmp_path: Path) -> None:
+    client = compared.store.client()
+    run_id = compared.folder.record()["run_id"]
+    page = Path(client.download_artifacts(run_id, "report.html", str(tmp_path))).read_text()
+    assert "Comparison on test" in page
+    assert "report-error.txt" not in {file.path for file in client.list_artifacts(run_id)}
+    note = client.get_run(run_id).data.tags["mlflow.note.content"]
+    assert "**Comparison on test**" in note
+    assert "mtl promote STUDY" in note
+
+
+def test_studies_of_the_same_data_are_reported_together(compared: Chain) -> None:
+    where = {key: value for key, value in compared.where.items() if key != "say"}
+    page = stages.report_studies([compared.study] * 2, **where)
+    assert "Studies compared" in page

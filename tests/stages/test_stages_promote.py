@@ -1,5 +1,9 @@
 """Promotion and use of what was promoted, from Python."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
@@ -10,6 +14,7 @@ from pipeline.driver.records import best_trials
 from pipeline.errors import DataError, GateRefused, InputError
 from pipeline.promotion.decision import Decision
 from pipeline.promotion.standalone import Standalone
+from pipeline.serving.loading import load_predictor
 from pipeline.stages import promoting
 
 Promoted = tuple[Chain, Decision]
@@ -154,6 +159,132 @@ def test_a_champion_of_other_train_rows_is_compared_on_the_same_test_rows(
     assert scores["bought"] == pytest.approx(own["bought"]["roc_auc"])
     assert scores["colour"] == pytest.approx(own["colour"]["accuracy"])
     assert scores["size"] == pytest.approx(own["size"]["r2"])
+
+
+def decided(study: Any, where: dict[str, Any], **options: Any) -> Decision:
+    """The decision of a dry run, whatever it is."""
+    try:
+        return promote(study, dry_run=True, **options, **where)
+    except GateRefused as refused:
+        decision: Decision = refused.decision  # type: ignore[attr-defined]
+        return decision
+
+
+@pytest.mark.parametrize("identity", ["row", None])
+def test_rows_that_the_champion_has_seen_do_not_count(
+    promoted: Promoted, identity: str | None
+) -> None:
+    """Of the rows that this study tests on, the champion was trained on 30 and chosen on 30."""
+    chain, _ = promoted
+    part = np.array(
+        ["train"] * 150 + ["test"] * 60 + ["valid"] * 30 + ["test"] * 30 + ["valid"] * 30
+    )
+    where = {**chain.where, "tables": {"people": chain.frame.assign(part=part)}}
+    name = f"turned_{identity or 'by_content'}"
+    # Without an id, rows are known by their content, though the champion's are named.
+    people = {"id": identity, "drop": [] if identity else ["row"]}
+    turned = chain_study(name, promote__model="chain", search__trials=1, sources={"people": people})
+    search(turned, n_workers=1, **where)
+    decision = decided(turned, where)
+    contest = decision.details["contest"]
+    counts = {key: contest[key] for key in ("n_rows", "n_compared", "n_trained", "n_chosen")}
+    assert counts == {"n_rows": 90, "n_compared": 30, "n_trained": 30, "n_chosen": 30}
+    unseen = chain.frame.iloc[240:270]
+    answer = load_model("chain@champion", chain.store).predict(unseen)
+    r2 = r2_score(unseen["size"], answer["size"])
+    assert contest["champion"]["scores"]["size"] == pytest.approx(r2, abs=1e-5)
+    assert contest["champion"]["n_rows"]["size"] == 30
+    note = next(gate.note for gate in decision.gates if gate.name == "min_gain")
+    assert note == "30 of 90 rows (left out: 30 trained on, 30 chosen on)"
+
+
+def test_without_a_row_left_there_is_no_promotion(promoted: Promoted) -> None:
+    chain, _ = promoted
+    part = np.array(["test"] * 60 + ["train"] * 200 + ["valid"] * 40)
+    where = {**chain.where, "tables": {"people": chain.frame.assign(part=part)}}
+    study = chain_study("all_seen", promote__model="chain", search__trials=1)
+    search(study, n_workers=1, **where)
+    decision = decided(study, where)
+    gain = next(gate for gate in decision.gates if gate.name == "min_gain")
+    assert (gain.passed, gain.value) == (False, None)
+    assert gain.note == "0 of 60 rows (left out: 60 trained on)"
+    assert decision.details["contest"]["champion"] is None
+
+
+def test_rows_to_beat_are_measured_and_others_are_warned_of(promoted: Promoted) -> None:
+    chain, _ = promoted
+    beat = ["linear", "single_task"]
+    decision = decided(chain_study(promote__gates__beat=beat), chain.where)
+    gates = {gate.name: gate for gate in decision.gates}
+    rows = {row["kind"]: row for row in chain.found["compare"]["rows"]}
+    own = evaluate(chain.study, "best", "test", **chain.where)["mean"]
+    for kind in ("constant", *beat, "boosting", "equal_weights"):
+        assert gates[f"beats_{kind}"].value == pytest.approx(own - rows[kind]["mean"]), kind
+    for kind in beat:
+        bound = gates[f"beats_{kind}"].bound
+        assert bound is not None
+        assert gates[f"beats_{kind}"].passed == (bound > 0)
+    for kind in ("boosting", "equal_weights"):
+        assert gates[f"beats_{kind}"].passed
+        assert gates[f"beats_{kind}"].warns == (own <= rows[kind]["mean"])
+
+
+def test_a_row_to_beat_that_was_not_searched_is_asked_for(promoted: Promoted) -> None:
+    chain, _ = promoted
+    where = chain.where
+    alone = chain_study("uncompared", search__trials=1, promote__gates__beat=["single_task"])
+    search(alone, n_workers=1, **where)
+    with pytest.raises(InputError, match=r"names single_task.*`mtl compare`"):
+        promote(alone, **where)
+    linear = chain_study("uncompared", search__trials=1, promote__gates__beat=["linear"])
+    decision = decided(linear, where)
+    assert "beats_linear" in {gate.name for gate in decision.gates}
+    assert any("`mtl compare` does" in line for line in chain.said)
+
+
+def test_a_champion_whose_files_are_gone_is_told(promoted: Promoted) -> None:
+    chain, decision = promoted
+    model = chain.store.client().get_logged_model(decision.details["model_id"])
+    folder = Path(model.artifact_location.removeprefix("file://"))
+    folder.rename(folder.with_name("hidden"))
+    try:
+        with pytest.raises(InputError, match=r"Version 1 of chain, today's champion.*mtl rollback"):
+            promote(chain.study, **chain.where)
+    finally:
+        folder.with_name("hidden").rename(folder)
+    weights = folder / "artifacts" / "predictor" / "weights.npz"
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:100])
+    try:
+        with pytest.raises(InputError, match=r"today's champion.*damaged"):
+            promote(chain.study, **chain.where)
+    finally:
+        weights.write_bytes(kept)
+    assert alias_of(chain) == decision.version
+
+
+def test_the_version_says_what_it_is(promoted: Promoted) -> None:
+    chain, decision = promoted
+    card = chain.store.client().get_model_version("chain", str(decision.version)).description
+    own = evaluate(chain.study, "best", "test", **chain.where)
+    for task, metrics in own["tasks"].items():
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        assert f"| {task} | " in card
+        assert shown in card
+    assert "train 180, valid 60, test 60" in card
+    assert "models:/chain@champion" in card
+    record = chain.store.client().get_model_version("chain", str(decision.version)).tags["record"]
+    assert json.loads(record)["test_reads"] == decision.details["test_reads"] > 1
+    assert json.loads(record)["decision"] == "promoted"
+
+
+def test_a_model_tells_which_rows_it_saw(promoted: Promoted) -> None:
+    chain, decision = promoted
+    model = load_predictor(decision.details["model_id"], chain.store.tracking_uri)
+    parts = chain.prepared.parts
+    assert {part: len(marks) for part, marks in model.seen.items()} == {"train": 360, "valid": 120}
+    assert parts["train"].known_in(model.seen["train"]).all()
+    assert not parts["test"].known_in(np.concatenate([*model.seen.values()])).any()
 
 
 def test_the_promoted_model_answers_raw_rows_as_it_was_evaluated(promoted: Promoted) -> None:

@@ -225,7 +225,7 @@ def test_training_that_breaks_leaves_no_run_open(
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.stages.training.train_members", broken)
+    monkeypatch.setattr("pipeline.stages.session.train", broken)
     with pytest.raises(KeyboardInterrupt):
         train(chain.study, store=chain.store, tables={"people": chain.frame})
     client = chain.store.client()

@@ -80,7 +80,13 @@ def test_a_question_is_learned_compared_and_served(store: Store, tmp_path: Path)
     shown = document["samples"]["ask"][0]
     assert shown["reference"].startswith("What is Name")
     assert shown["summary"].startswith("What is")
+    assert shown["document"].startswith(shown["first_words"].rstrip("."))
     session = open_searched(study, store, tables)
+    for part in ("valid", "test"):
+        run_id, name = find_trial(session, "best").run_id, f"samples/{part}/ask.md"
+        page = Path(store.client().download_artifacts(run_id, name)).read_text("utf-8")
+        assert page.startswith(f"# ask: 8 documents of {part}")
+        assert page.count("- **this model**: `What is") == 8
     predictor = model_of(session, find_trial(session, "best"), lambda text: None)
     assert set(predictor.columns) == {"body", "size"}
     with bundle(predictor) as folder:

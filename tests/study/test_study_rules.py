@@ -23,6 +23,32 @@ def test_an_alias_that_only_begins_like_a_version_is_fine() -> None:
     assert parse_study(TEXT, overrides={"promote.alias": "v2x"}).spec.promote.alias == "v2x"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("beat", ["linear", "boostign"], r"`promote\.gates\.beat`.*Did you mean `boosting`"),
+        ("confidence", 1.0, r"`promote\.gates\.confidence` must be below 1"),
+        ("confidence", 0.2, r"`promote\.gates\.confidence` must be at least 0\.5"),
+        ("max_latency_ms", 0, r"`promote\.gates\.max_latency_ms` must be above 0"),
+        ("max_size_mb", -1, r"`promote\.gates\.max_size_mb` must be above 0"),
+        ("clean_git", "maybe", r"`promote\.gates\.clean_git`"),
+    ],
+)
+def test_gates_that_nothing_can_pass_or_fail_are_refused(
+    key: str, value: object, told: str
+) -> None:
+    with pytest.raises(StudyError, match=told):
+        parse_study(TEXT, overrides={f"promote.gates.{key}": value})
+
+
+def test_gates_have_defaults_that_ask_for_a_sure_gain() -> None:
+    gates = parse_study(TEXT).spec.promote.gates
+    assert (gates.min_gain, gates.confidence, gates.beat) == (0.0, 0.95, [])
+    assert gates.max_latency_ms is gates.max_size_mb is None
+    beat = ["linear", "boosting", "equal_weights", "single_task", "constant"]
+    assert parse_study(TEXT, overrides={"promote.gates.beat": beat}).spec.promote.gates.beat == beat
+
+
 @pytest.mark.parametrize("place", ["split", "sources.table.split"])
 def test_groups_cannot_be_stratified(place: str) -> None:
     split = {"group": "person", "stratify": "size"}
@@ -73,3 +99,38 @@ def test_a_full_batch_has_no_mix(optimizer: object) -> None:
     with pytest.raises(StudyError, match=r"cannot stand beside `train\.sampling`.*Found gd"):
         parse_study(TWO, overrides={**settings, "train.optimizer": optimizer})
     parse_study(TWO, overrides={"train.sampling": "proportional", "train.optimizer": optimizer})
+
+
+QA = """
+name: qa
+sources: {qa: {path: qa.csv, text: [answer, source], id: id}}
+tasks:
+  qtype: {kind: multiclass, target: qtype, inputs: [answer]}
+  question: {kind: abstractive, target: question, text: answer}
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("tasks.qtype.inputs", ["question"], "must not name the target of task `question`"),
+        ("tasks.qtype.inputs", ["answer", "id"], "must not name the id"),
+        ("tasks.qtype.inputs", [], "must name a column"),
+        ("tasks.qtype.inputs", ["answer", "answer"], "must not list a column twice"),
+        ("tasks.qtype.inputs", ["date"], "must be listed by its source, which has texts"),
+        ("tasks.question.text", "qtype", "must not be the target of task `qtype` too"),
+        (
+            "tasks.qtype",
+            {"kind": "summarisation", "target": "qtype", "text": "answer", "inputs": ["answer"]},
+            "is not read by `summarisation`",
+        ),
+    ],
+)
+def test_a_target_is_never_an_input(key: str, value: object, told: str) -> None:
+    assert parse_study(QA).spec.tasks["qtype"].inputs == ["answer"]
+    with pytest.raises(StudyError, match=told):
+        parse_study(QA, overrides={key: value})
+
+
+def test_sources_of_views_may_be_mixed() -> None:
+    assert parse_study(QA, overrides={"train.sampling": "uniform"}).spec.train.exponent == 0

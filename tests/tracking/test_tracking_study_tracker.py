@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.data.prepared import Prepared
 from pipeline.errors import StoreError
+from pipeline.tracking.datasets import part_digest
 from pipeline.tracking.records import STATUS, TrialEnd, TrialStart
 from pipeline.tracking.store import Store
 from pipeline.tracking.study_tracker import StudyTracker
@@ -248,18 +249,32 @@ def test_a_deleted_experiment_comes_back_without_what_was_discarded(
 
 
 def test_a_model_is_listed_with_its_metrics_and_dropped_with_its_files(
-    tracker: StudyTracker, make_predictor: Callable, raw_rows: pd.DataFrame
+    tracker: StudyTracker,
+    make_predictor: Callable,
+    raw_rows: pd.DataFrame,
+    small_prepared: Prepared,
+    name: str,
 ) -> None:
     run_id = start(tracker)
-    end = TrialEnd("complete", metrics={"score": 0.5}, step=4)
+    end = TrialEnd("complete", metrics={"score": 0.5, "weight/income": 1.0}, step=4)
     tracker.finish(run_id, end)
     tracker.flush()
     model_id = tracker.log_model(run_id, make_predictor(), end=end, example=raw_rows)
     client = tracker.store.client()
     model = client.get_logged_model(model_id)
     assert str(model.status) == "READY"
-    assert {metric.key: metric.value for metric in model.metrics} == {"score": 0.5}
-    assert len(client.get_metric_history(run_id, "score")) == 1
+    tracker.log_epoch(run_id, 4, {"test/score": 0.4}, 99)
+    tracker.log_model_metrics(model_id, run_id, 4, {"test/score": 0.4}, 99)
+    tracker.flush()
+    parts = {part: part_digest(rows) for part, rows in small_prepared.parts.items()}
+    listed = client.get_logged_model(model_id).metrics
+    assert {one.key: (one.value, one.dataset_name, one.dataset_digest) for one in listed} == {
+        "score": (0.5, name, parts["valid"]),
+        "test/score": (0.4, name, parts["test"]),
+        "weight/income": (1.0, None, None),
+    }
+    for metric in ("score", "test/score"):
+        assert len(client.get_metric_history(run_id, metric)) == 1
     (weights,) = (p for p in tracker.store.artifacts.rglob("weights.npz") if model_id in str(p))
     assert tracker.drop_model(model_id)
     assert not weights.exists()

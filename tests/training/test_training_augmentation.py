@@ -108,16 +108,6 @@ def test_mixed_rows_have_the_mixed_loss_of_both_labels(complete: Prepared) -> No
         torch.testing.assert_close(losses[0, t], expected)
 
 
-def test_members_leave_with_their_rates() -> None:
-    rates = of(noise=[0.0, 0.5, 1.0], drop=[0.0, 0.0, 0.0], mixup=[0.1, 0.2, 0.3])
-    kept = rates.keep(torch.tensor([2, 0]))
-    assert kept.noise is not None
-    assert kept.mixup is not None
-    assert kept.noise.flatten().tolist() == [1.0, 0.0]
-    assert kept.mixup.flatten().tolist() == [0.3, 0.1]
-    assert kept.drop is None
-
-
 # --- streams -------------------------------------------------------------------------------------
 
 

@@ -48,7 +48,7 @@ def test_the_same_numbers_come_again_after_a_rewind(monkeypatch: pytest.MonkeyPa
 
 
 def test_no_uniform_number_rounds_to_two_when_one_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
-    def highest(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    def highest(shape: tuple[int, ...], **_: object) -> Tensor:
         return torch.full(shape, 1 - 2**-24)
 
     monkeypatch.setattr(torch, "rand", highest)

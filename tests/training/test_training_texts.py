@@ -36,6 +36,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "bag": {"kind": "bag"},
     "bag-attention": {"kind": "bag", "pool": "attention"},
     "joined": {"kind": ["tfidf", "bag"]},
+    "linear": {"kind": "tfidf", "linear": True},
+    "linear-joined": {"kind": ["bag", "tfidf"], "linear": True},
     "transformer": {"kind": "transformer", "max_tokens": 24, "heads": 2, "dropout": 0.2},
 }
 
@@ -43,9 +45,15 @@ ENCODERS: dict[str, dict[str, Any]] = {
 def study_of(encoder: dict[str, Any], **values: Any) -> Study:
     settings = {f"model.encoder.{key}": value for key, value in encoder.items()}
     kinds = encoder["kind"] if isinstance(encoder["kind"], list) else [encoder["kind"]]
-    text = STUDY if "tfidf" in kinds else STUDY.replace("width: 4, ", "")
-    if "bag" not in kinds:
-        text = text.replace("buckets: 32, ", "")
+    unread = [
+        "" if "tfidf" in kinds else "width: 4, ",
+        "" if "bag" in kinds else "buckets: 32, ",
+        "" if {"bag", "transformer"} & {*kinds} else ", embed: 6",
+        "" if {"bag", "transformer"} & {*kinds} else ", vocabulary: 64",
+    ]
+    text = STUDY
+    for key in unread:
+        text = text.replace(key, "")
     return parse_study(text, overrides=settings | values)
 
 
@@ -71,6 +79,9 @@ def with_values(one: Member, **values: Any) -> Member:
     keys = type(one.model).__dataclass_fields__
     model = {key: value for key, value in values.items() if key in keys}
     rest = {key: value for key, value in values.items() if key not in keys}
+    augment = {key: rest.pop(key) for key in list(rest)
+               if key in type(one.train.augment).__dataclass_fields__}  # fmt: skip
+    rest["augment"] = replace(one.train.augment, **augment)
     train_spec = {k: v for k, v in rest.items() if k in type(one.train).__dataclass_fields__}
     return replace(
         one, model=replace(one.model, **model), train=replace(one.train, **train_spec),
@@ -83,6 +94,8 @@ DIFFERENT: list[dict[str, Any]] = [
     {"dropout": 0.5, "lr": 0.01},
     {"dropout_input": 0.3, "weights": (1.0, 0.0)},
     {"dropout_head": 0.2, "weight_decay": 0.1},
+    {"mixup": 0.4, "word_dropout": 0.2},
+    {"swap": 0.3, "deletion": 0.2},
 ]
 
 

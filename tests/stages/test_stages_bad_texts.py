@@ -1,0 +1,154 @@
+"""Texts as they come: a search over rows that are odd in every way ends, and says what it met."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from cli_cases import Done, mtl
+from encoder_cases import model_folder
+
+from pipeline import search
+from pipeline.stages.session import Session, find_trial, model_of, open_searched
+from pipeline.study.loading import parse_study
+from pipeline.tracking.store import Store
+
+STUDY = """
+name: odd_texts
+sources: {letters: {path: letters.csv, text: body, about: "Made up."}}
+tasks:
+  gist: {kind: summarisation, target: gist, text: body, title: head, metric: rouge1,
+         budget: {sentences: 1}}
+  grade: {kind: binary, target: grade}
+split: {column: part}
+model: {layers: [4], encoder: {width: 8}, dropout: {low: 0.0, high: 0.3}}
+train: {epochs: 2, batch_size: 64, lr: 0.01}
+search: {trials: 2, cohort: 2, finalists: null, keep: 1}
+"""
+LONG = 200_000
+
+
+def letters(n_rows: int = 48) -> pd.DataFrame:
+    """Letters of four sentences; the gist is their longest."""
+    draw = np.random.default_rng(1)
+    words = ["river", "stone", "cloud", "apple", "tower", "light", "paper", "horse"]
+
+    def sentence(n_words: int) -> str:
+        return " ".join(draw.choice(words, n_words)).capitalize() + "."
+
+    rows = []
+    for number in range(n_rows):
+        long = sentence(9)
+        rows.append(
+            {
+                "body": " ".join([sentence(4), long, sentence(4)]), "gist": long,
+                "head": " ".join(long.split()[:2]), "grade": ["good", "bad"][number % 2],
+                "part": ["train", "train", "valid", "test"][number % 4],
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows).astype(object)
+
+
+ODD: dict[str, dict[tuple[int, str], Any]] = {
+    "empty documents": {(0, "body"): None, (1, "body"): "", (2, "body"): " ... ", (3, "body"): ""},
+    "a very long document": {(4, "body"): "river stone cloud. " * (LONG // 3)},
+    "one very long word": {(5, "body"): "x" * (5 * LONG)},
+    "control characters": {(8, "body"): "river \x00stone\x07 cloud. Apple \x1b[0m tower."},
+    "half characters": {(9, "body"): "river \ud83d stone.", (9, "gist"): "\ud83d river stone",
+                        (9, "head"): "\udead"},
+    "HTML": {(12, "body"): "<p>River &amp; stone.</p><script>x</script> <b>Cloud</b> apple."},
+    "missing references": {(13, "gist"): None, (14, "gist"): "?!", (15, "gist"): "<br>"},
+    "long references": {(16, "gist"): "river stone " * 300, (17, "gist"): ["river", "stone"]},
+}  # fmt: skip
+TOLD = (
+    "3 rows have no reference in `gist`", "4 rows have no word in `body`",
+    "4 rows have a reference that is longer than the document",
+    "1 rows are so long that only their first pieces are summarised",
+    "4 of 163 documents have no word (2 of train, 1 of valid, 1 of test)",
+    "1 of 163 documents hold tags or entities of HTML",
+    "3 of 163 documents hold control characters or broken ones",
+    f"The longest document has {LONG // 3 * 19:,} characters",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def searched(store: Store) -> tuple[Session, list[str]]:
+    table = letters()
+    for cells in ODD.values():
+        for (row, column), cell in cells.items():
+            table.at[row, column] = cell
+    said: list[str] = []
+    study, tables = parse_study(STUDY), {"letters": table}
+    found = search(study, n_workers=1, store=store, tables=tables, say=said.append)
+    assert found["trials"]["complete"] + found["trials"]["pruned"] == 2
+    return open_searched(study, store, tables), said
+
+
+@pytest.mark.parametrize("sentence", TOLD)
+def test_a_search_handles_odd_rows_and_counts_them(
+    searched: tuple[Session, list[str]], sentence: str
+) -> None:
+    assert any(sentence in line for line in searched[1]), searched[1]
+
+
+@pytest.mark.parametrize("what", [what for what in ODD if "references" not in what])
+def test_the_model_answers_odd_rows(searched: tuple[Session, list[str]], what: str) -> None:
+    session = searched[0]
+    table = letters()
+    for (row, column), cell in ODD[what].items():
+        table.at[row, column] = cell
+    rows = sorted({row for row, _ in ODD[what]})
+    model = model_of(session, find_trial(session, "best"), lambda text: None)
+    answers = model.predict(table.iloc[rows][["body", "head"]])
+    assert answers["grade"].isin(["good", "bad"]).all()
+    for gist in answers["gist"]:
+        assert not set(gist) & set("<\x00\x07\ud83d\udead")
+    if what == "empty documents":
+        assert answers["gist"].tolist() == [""] * 4
+
+
+def refused(folder: Path, text: str, table: bytes | None = None) -> Done:
+    """Prepares a study of a file that cannot be used, and looks that nothing was left."""
+    if table is None:
+        letters().to_csv(folder / "letters.csv", index=False)
+    else:
+        (folder / "letters.csv").write_bytes(table)
+    (folder / "study.yaml").write_text(text)
+    done = mtl("search", folder / "study.yaml", "--store", folder / "store")
+    assert done.code == 2, done.err
+    assert "Traceback" not in done.err
+    assert not (folder / "store").exists()
+    return done
+
+
+def test_bytes_that_are_no_utf8_are_named_by_row(tmp_path: Path) -> None:
+    head = b"body,gist,head,grade,part\n"
+    rows = b'"One\nhere.",One.,o,good,train\nCaf\xe9 there.,Caf.,c,bad,test\n'
+    done = refused(tmp_path, STUDY, head + rows)
+    assert "row 2, line 4 is not UTF-8" in done.err
+    assert "Save the file as UTF-8" in done.err
+
+
+def test_a_path_without_a_tokenizer_says_how_to_save_one(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "model" / name).symlink_to(model_folder() / name)
+    done = refused(tmp_path, STUDY.replace("width: 8", "path: model, width: 8"))
+    assert "no tokenizer can be loaded from" in done.err
+    assert "tokenizer.save_pretrained" in done.err
+
+
+def test_a_hub_name_without_a_network_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Read from the environment when first imported, which may have been in another test.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    done = refused(tmp_path, STUDY.replace("width: 8", "path: nobody/no-such-model, width: 8"))
+    assert "as a name of the Hugging Face hub it could not be fetched" in done.err
+    assert "Give the path of a downloaded model" in done.err
+
+
+def test_documents_without_any_word_are_refused(tmp_path: Path) -> None:
+    table = letters().assign(body="--").to_csv(index=False).encode()
+    assert "must have a document in `body`" in refused(tmp_path, STUDY, table).err
