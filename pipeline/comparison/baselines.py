@@ -5,9 +5,12 @@ trained network. Linear models and boosting try a fixed grid, at most 10 setting
 valid score chooses; whatever loss the study file names, they minimise squared error or log loss.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_limits
 
 from pipeline.comparison.inputs import binned, one_hot
 from pipeline.comparison.text_inputs import has_words
@@ -219,10 +223,31 @@ def _linear_of_terms(
 def _boosting(
     is_category: NDArray[np.bool_], inputs: Any, problem: Problem, held_out: Mapping[str, Any]
 ) -> Iterator[tuple[Settings, HeldOut]]:
+    fit = partial(_boosted, is_category, inputs, problem, held_out)
+    with ThreadPoolExecutor(min(len(LEAVES), os.cpu_count() or 1)) as pool:
+        fitted = list(pool.map(fit, LEAVES))
+    for leaves, at_rounds in zip(LEAVES, fitted, strict=True):
+        for rounds in ROUNDS:
+            settings = {"max_leaf_nodes": leaves, "max_iter": rounds}
+            yield settings, {part: _flat(raw[rounds]) for part, raw in at_rounds.items()}
+
+
+def _boosted(
+    is_category: NDArray[np.bool_],
+    inputs: Any,
+    problem: Problem,
+    held_out: Mapping[str, Any],
+    leaves: int,
+) -> dict[str, dict[int, Array]]:
+    """Fits one machine, on one thread; returns its outputs at each of `ROUNDS`.
+
+    The library's own threads wait for each other in a loop at every node: where something else
+    runs too, they take ten times as long as one.
+    """
     estimator = (
         HistGradientBoostingRegressor if problem.is_number else HistGradientBoostingClassifier
     )
-    for leaves in LEAVES:
+    with threadpool_limits(1, user_api="openmp"):
         model = estimator(
             max_iter=max(ROUNDS),
             max_leaf_nodes=leaves,
@@ -231,13 +256,10 @@ def _boosting(
             random_state=0,
         ).fit(inputs, problem.target, sample_weight=problem.weight)
         staged = model.staged_predict if problem.is_number else model.staged_decision_function
-        at_rounds = {
+        return {
             part: {i: raw for i, raw in enumerate(staged(x), start=1) if i in ROUNDS}
             for part, x in held_out.items()
         }
-        for rounds in ROUNDS:
-            settings = {"max_leaf_nodes": leaves, "max_iter": rounds}
-            yield settings, {part: _flat(raw[rounds]) for part, raw in at_rounds.items()}
 
 
 def _flat(raw: Array) -> Array:
