@@ -12,7 +12,7 @@ from cli_cases import mtl, people, write_case
 from pipeline.cli import main
 
 COMMANDS = ["init", "check", "prepare", "train", "evaluate", "search", "show", "compare",
-            "promote", "rollback", "predict", "serve"]  # fmt: skip
+            "promote", "rollback", "predict", "serve", "repair"]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
