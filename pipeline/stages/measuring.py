@@ -28,6 +28,7 @@ from pipeline.serving.bundle import bundle
 from pipeline.serving.loading import load_predictor, model_folder
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.session import Say, Session, Tables, comparison_file, model_of
+from pipeline.tasks.abstractive import Abstractive
 from pipeline.tasks.base import Kind, TaskInfo, labelled
 from pipeline.tracking.environment import read_git
 from pipeline.training.predict import predict_member
@@ -125,7 +126,7 @@ def load_champion(session: Session, champion: Champion) -> Predictor:
 
     Raises:
         StoreError: Its files are gone or damaged.
-        InputError: It answers other tasks or labels than this study's.
+        InputError: It answers other tasks or labels than this study's, or from other texts.
     """
     where = f"Version {champion.version} of {champion.model}"
     try:
@@ -139,7 +140,7 @@ def load_champion(session: Session, champion: Champion) -> Predictor:
     differences = _differences(predictor.tasks, session.prepared.tasks)
     if differences:
         raise InputError(
-            f"{where} answers other tasks or labels than this study, so the two cannot be "
+            f"{where} answers other tasks or labels, or from other texts, so the two cannot be "
             f"compared: {'; '.join(differences)}. Give `promote.model` another name to register "
             "this study's model beside it."
         )
@@ -157,6 +158,9 @@ def _differences(theirs: Sequence[TaskInfo], ours: Sequence[TaskInfo]) -> list[s
         elif was.classes != now.classes:
             labels = (", ".join(task.classes) for task in (now, was))
             found.append(f"`{name}` has the labels {next(labels)} and had {next(labels)}")
+        elif was.options.get("text") != now.options.get("text"):
+            now_text, was_text = (task.options["text"] for task in (now, was))
+            found.append(f"`{name}` reads the text `{now_text}` and read `{was_text}`")
     return found
 
 
@@ -244,8 +248,17 @@ def _unseen(test: Part, ours: Predictor, theirs: Predictor) -> tuple[Contest, ND
 
 
 def as_encoded_by(predictor: Predictor, session: Session, tables: Tables | None) -> Part:
-    """Returns the test rows as a model reads them that may have been trained on other rows."""
+    """Returns the test rows as a model reads them that may have been trained on other rows.
+
+    A task that writes reads words by the number that they have in its own vocabulary.
+    """
     test = session.prepared.parts["test"]
+    words = {
+        kind.info.name: kind.reread(test.targets[kind.info.name])
+        for kind in session.prepared.kinds(predictor.tasks)
+        if isinstance(kind, Abstractive)
+    }
+    test = replace(test, targets={**test.targets, **words})
     if predictor.encoder.to_json() == session.prepared.encoder.to_json():
         return test
     study = session.study

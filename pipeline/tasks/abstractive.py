@@ -163,6 +163,22 @@ class Abstractive(Kind):
             found[row, : len(numbers)] = numbers
         return found
 
+    def reread(self, target: Array) -> NDArray[np.float32]:
+        """Returns the target of the same documents, encoded before by any words, by these words.
+
+        Args:
+            target: (N, 1 + ...) of which the first column numbers the documents.
+        """
+        assert self._documents is not None, "words are read from a document"
+        found = [None if np.isnan(row) else self._documents[int(row)] for row in target[:, 0]]
+        number, reference, text = self.info.columns
+        values = {
+            number: target[:, 0],
+            reference: [None if one is None else one.references[0] for one in found],
+            text: [None if one is None else one.text for one in found],
+        }
+        return self.encode(pd.DataFrame(values))
+
     def generator(self) -> Mapping[str, int] | None:
         """Returns the shape of the decoder."""
         return {key: int(self.info.options[key]) for key in DEFAULTS}

@@ -85,6 +85,7 @@ def test_a_rollback_can_be_killed_at_every_write(store: Store, make_predictor: C
         assert there in (("2", "1"), ("1", None)), one
 
 
+@pytest.mark.slow
 def test_promoters_at_once_leave_one_consistent_champion(
     store: Store, make_predictor: Callable
 ) -> None:

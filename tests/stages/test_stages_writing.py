@@ -3,15 +3,22 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import compare, search
+from pipeline import compare, evaluate, load_model, promote, search
+from pipeline.cli import main
+from pipeline.errors import GateRefused, InputError
+from pipeline.promotion.decision import Decision
+from pipeline.promotion.standalone import Standalone
 from pipeline.serving.bundle import bundle
+from pipeline.stages import promoting
 from pipeline.stages.session import find_trial, model_of, open_searched
-from pipeline.study.loading import parse_study
+from pipeline.study.loading import Study, parse_study
+from pipeline.text.rouge import rouge
 from pipeline.tracking.store import Store
 from pipeline.training.loop import train
 from pipeline.training.members import Member
@@ -118,3 +125,116 @@ def test_a_member_that_writes_equals_itself_alone(store: Store) -> None:
         (alone,) = train([member(number)], prepared)
         for name, values in alone.parameters.items():
             np.testing.assert_allclose(result.parameters[name], values, atol=2e-5, err_msg=name)
+
+
+def decided(study: Study, where: dict[str, Any]) -> Decision:
+    """The decision of a dry run, whatever it is."""
+    try:
+        return promote(study, dry_run=True, **where)
+    except GateRefused as refused:
+        decision: Decision = refused.decision  # type: ignore[attr-defined]
+        return decision
+
+
+def score_of_raw_text(store: Store, model: str, table: pd.DataFrame) -> float:
+    """The mean ROUGE-1 of what a registered model writes for the raw test rows."""
+    rows = table[table["part"] == "test"]
+    written = load_model(model, store).predict(rows[["body", "size"]])["ask"]
+    pairs = zip(written, rows["ask"], strict=True)
+    return float(np.mean([rouge("rouge1", text, [wanted]) for text, wanted in pairs]))
+
+
+def test_a_champion_of_other_words_is_compared_on_its_own(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promoting, "ask_standalone", lambda *_: Standalone(gap=0.0))
+    table = letters()
+    where = {"store": store, "tables": {"letters": table}, "say": lambda text: None}
+    shared = {"promote.model": "words", "search.trials": 1}
+    first = parse_study(STUDY, overrides={"name": "words_first", **shared})
+    search(first, n_workers=1, **where)
+    assert promote(first, **where).decision == "promoted"
+    # The words are as common as these rows have them, and so have other numbers.
+    kept = (table["part"] != "train") | table["body"].str.startswith(("river", "deep", "of"))
+    later = parse_study(
+        STUDY, overrides={"name": "words_later", **shared, "train.epochs": 1,
+                          "tasks.ask.read": 9, "tasks.ask.write": 6},
+    )  # fmt: skip
+    fewer = {**where, "tables": {"letters": table[kept]}}
+    search(later, n_workers=1, **fewer)
+    words = [
+        open_searched(study, store, given["tables"]).prepared.tasks[0].options["words"]
+        for study, given in ((first, where), (later, fewer))
+    ]
+    assert words[0] != words[1]
+    contest = decided(later, fewer).details["contest"]
+    found = contest["champion"]["scores"]["ask"]
+    assert found > contest["candidate"]["scores"]["ask"] + 0.1
+    assert found == pytest.approx(score_of_raw_text(store, "words@champion", table))
+    assert found == pytest.approx(
+        evaluate(first, "best", "test", **where)["tasks"]["ask"]["rouge1"]
+    )
+    moved = parse_study(STUDY.replace("text: body", "text: note"),
+                        overrides={"name": "words_moved", **shared, "train.epochs": 1})  # fmt: skip
+    noted = {**where, "tables": {"letters": table.rename(columns={"body": "note"})}}
+    search(moved, n_workers=1, **noted)
+    with pytest.raises(InputError, match="`ask` reads the text `note` and read `body`"):
+        promote(moved, **noted)
+
+
+BOTH = STUDY.replace("name: letters", "name: both").replace(
+    "tasks:",
+    "tasks:\n  gist: {kind: summarisation, target: gist, text: body, metric: rouge1,"
+    " budget: {sentences: 1}}",
+).replace("read: 12", "read: 30")  # fmt: skip
+
+
+def longer_letters() -> pd.DataFrame:
+    """Letters with a long sentence behind or before, which is their gist."""
+    draw = np.random.default_rng(3)
+    table = letters()
+    gists = [" ".join(draw.choice(["stone", "cloud", "apple", "tower"], 14)) for _ in table.index]
+    table["gist"] = [f"{gist.capitalize()}." for gist in gists]
+    bodies = zip(table["body"], table["gist"], draw.random(len(table)) < 0.5, strict=True)
+    table["body"] = [
+        f"{gist} {body.capitalize()}." if first else f"{body.capitalize()}. {gist}"
+        for body, gist, first in bodies
+    ]
+    table["ask"] = table["ask"].str.replace("Name", "name")
+    return table
+
+
+@pytest.mark.slow
+def test_a_choice_and_a_text_are_promoted_and_answered_from_raw_text(
+    store: Store, tmp_path: Path
+) -> None:
+    table = longer_letters()
+    where = {"store": store, "tables": {"letters": table}, "say": lambda text: None}
+    study = parse_study(BOTH, overrides={"promote.model": "both"})
+    search(study, n_workers=1, **where)
+    decision = promote(study, **where)
+    gates = {gate.name: gate for gate in decision.gates}
+    assert decision.decision == "promoted"
+    for name in ("loads_alone", "no_pickle", "same_answers"):  # asked in a clean process
+        assert gates[name].passed, gates[name]
+    assert "at once" in gates["same_answers"].note
+    raw, output = tmp_path / "raw.csv", tmp_path / "answers.csv"
+    rows = table[table["part"] == "test"]
+    rows[["body", "size"]].to_csv(raw, index=False)
+    code = main(["predict", "both@champion", str(raw), "-o", str(output),
+                 "--store", str(store.folder)])  # fmt: skip
+    assert code == 0
+    answers = pd.read_csv(output, keep_default_na=False)
+    own = evaluate(study, "best", "test", **where)["tasks"]
+    for task in ("gist", "ask"):
+        pairs = zip(answers[task], rows[task], strict=True)
+        score = np.mean([rouge("rouge1", text, [wanted]) for text, wanted in pairs])
+        assert score == pytest.approx(own[task]["rouge1"], abs=1e-4)
+    assert own["gist"]["rouge1"] > 0.9
+    fewer = {**where, "tables": {"letters": table.drop(table.index[:160:4])}}
+    later = parse_study(BOTH, overrides={"name": "both_later", "promote.model": "both",
+                                         "search.trials": 1, "train.epochs": 1})  # fmt: skip
+    search(later, n_workers=1, **fewer)
+    champion = decided(later, fewer).details["contest"]["champion"]
+    assert champion["scores"]["ask"] == pytest.approx(own["ask"]["rouge1"])
+    assert champion["scores"]["gist"] == pytest.approx(own["gist"]["rouge1"])

@@ -47,6 +47,12 @@ def test_a_target_holds_document_reference_and_source() -> None:
     assert target[0, 3] != target[1, 3]
 
 
+def test_a_target_of_other_words_is_read_again_from_its_documents() -> None:
+    theirs, ours = writer(vocabulary=12, read=8, write=4), writer()
+    assert theirs.vocabulary != ours.vocabulary
+    np.testing.assert_array_equal(theirs.reread(ours.encode(frame())), theirs.encode(frame()))
+
+
 def test_words_outside_the_vocabulary_are_spelled_as_the_source_has_them() -> None:
     kind = writer()
     numbers = number_words(["what", "MISTRAL"], {w: i for i, w in enumerate(kind.vocabulary)})
