@@ -122,7 +122,7 @@ def bench_shares(n_trials: int = 64, workload: Workload | None = None) -> dict[s
 
     Asking is that of the sampler and its journal, telling too. Evaluating is every epoch's scores
     and all metrics of the ends. Tracking is what the driver spends in the tracker, and the CPU of
-    the thread that writes.
+    the thread that writes, also what it writes before the first ask and after the last tell.
     """
     evaluating, tracking = Clock(), Clock()
     with folder_of(workload or Workload()) as folder, ExitStack() as watching:

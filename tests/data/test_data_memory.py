@@ -10,14 +10,12 @@ import pytest
 GIB = 2**30
 
 MEASURE = '''
-import json, resource, sys
+import json, sys
 from pathlib import Path
 
+from tests.memory import peak_bytes
 from pipeline.data.prepare import prepare_data
 from pipeline.study.loading import parse_study
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 STUDY = """
 name: qa
@@ -30,10 +28,10 @@ model: {encoder: {kind: tfidf, width: 512}}
 """
 data, cache = Path(sys.argv[1]), Path(sys.argv[2])
 spec = parse_study(STUDY).spec
-imported = peak()
+imported = peak_bytes()
 prepared = prepare_data(spec, data, cache)
 print(json.dumps({
-    "imported": imported, "peak": peak(), "rows": sum(prepared.report.n_rows.values())
+    "imported": imported, "peak": peak_bytes(), "rows": sum(prepared.report.n_rows.values())
 }))
 '''
 

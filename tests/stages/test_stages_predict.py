@@ -107,12 +107,13 @@ def test_a_table_without_rows_gets_an_answer_without_rows(
 
 
 PEAK = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
+from tests.memory import peak_bytes
 from pipeline.stages.predicting import predict_table
 model, table, output, store = sys.argv[1:]
 n_rows = predict_table(model, Path(table), Path(output), store)
-print(json.dumps([n_rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+print(json.dumps([n_rows, peak_bytes()]))
 """
 
 
@@ -122,7 +123,7 @@ def peak_of(store: Store, model: str, table: Path, output: Path) -> float:
         [sys.executable, "-c", PEAK, model, str(table), str(output), str(store.folder)],
         capture_output=True, text=True, check=True, timeout=600,
     )  # fmt: skip
-    return float(json.loads(done.stdout.splitlines()[-1])[1]) / 1024  # KiB on Linux
+    return float(json.loads(done.stdout.splitlines()[-1])[1]) / 2**20
 
 
 @pytest.mark.slow
