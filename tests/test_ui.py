@@ -14,9 +14,10 @@ from cli_cases import mtl, write_case
 from playwright.sync_api import Browser, expect
 from ui_cases import Looked, browsing, look_at, serving, watched
 
-from pipeline.cli.server import HOST, listen
+from pipeline.cli.server import listen
 from pipeline.driver.records import best_trials
 from pipeline.errors import InputError
+from pipeline.serving.listening import HOST
 
 expect.set_options(timeout=60_000)  # a busy machine is slow
 

@@ -10,24 +10,18 @@ import hashlib
 import os
 import socket
 import warnings
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError
+from pipeline.serving.listening import HOST, App, Message, Receive, Send, take_port
 
 if TYPE_CHECKING:
     from pipeline.tracking.store import Store
 
-HOST = "127.0.0.1"
-
 _FIRST_PORT, _PORTS = 20_000, 10_000
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Receive = Callable[[], Awaitable[Message]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 # What a browser remembers of this UI for as long as nobody has chosen otherwise: menus for training
 # and not for chat, and no assistant that covers a quarter of the page.
@@ -51,7 +45,7 @@ def listen(port: int | None, folder: Path) -> socket.socket:
     """
     if port is not None:
         try:
-            return _bound(port)
+            return take_port(port)
         except OSError as error:
             raise InputError(
                 f"`--port` must be free on {HOST}. Found {port}: {error.strerror or error}. "
@@ -59,9 +53,9 @@ def listen(port: int | None, folder: Path) -> socket.socket:
             ) from error
     digest = hashlib.sha256(str(folder.absolute()).encode()).digest()
     try:
-        return _bound(_FIRST_PORT + int.from_bytes(digest[:4]) % _PORTS)
+        return take_port(_FIRST_PORT + int.from_bytes(digest[:4]) % _PORTS)
     except OSError:
-        return _bound(0)
+        return take_port(0)
 
 
 def serve(store: Store, listening: socket.socket, ready: Callable[[], None]) -> None:
@@ -119,15 +113,3 @@ def _welcoming(app: App) -> App:
         await app({**scope, "headers": fresh}, receive, collect)
 
     return welcoming
-
-
-def _bound(port: int) -> socket.socket:
-    found = socket.socket()
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        found.bind((HOST, port))
-        found.listen()  # from here on a second one is refused
-    except OSError:
-        found.close()
-        raise
-    return found

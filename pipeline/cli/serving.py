@@ -23,12 +23,13 @@ def serve(arguments: Arguments) -> None:
     """Answers over HTTP until Ctrl-C."""
     from pipeline import stages
     from pipeline.serving import server
+    from pipeline.serving.listening import HOST
 
     with server.listen(arguments.port) as taken:  # a port that is taken is told before the work
         model = stages.load_model(arguments.model, **where(arguments))
         request = json.dumps(server.example_request(model), ensure_ascii=False)
         app = server.make_app(model)
-        address = f"http://{server.HOST}:{taken.getsockname()[1]}"
+        address = f"http://{HOST}:{taken.getsockname()[1]}"
         version = f"version {model.version}, " if model.version else ""
         print(f"{model.uri} ({version}run {model.run_id}) answers at {address}")
         print(f"curl {address}/invocations -H 'Content-Type: application/json' "

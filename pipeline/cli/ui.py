@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.output import print_json, say
-from pipeline.cli.server import HOST, listen, serve
+from pipeline.cli.server import listen, serve
 from pipeline.errors import InputError
+from pipeline.serving.listening import HOST
 
 if TYPE_CHECKING:
     from pipeline.driver.records import StudyFolder

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,18 +19,12 @@ import pandas as pd
 
 from pipeline.errors import DataError, InputError, StoreError
 from pipeline.serving.connection import model_library
+from pipeline.serving.listening import HOST, App, Message, Receive, Send, take_port
 from pipeline.serving.loading import LoadedModel
-
-HOST = "127.0.0.1"
-"""Nobody else on the network is answered: the server asks for no password."""
 
 _GRACE_SECONDS = 5  # for requests under way when it is stopped
 _IDLE_SECONDS = 75  # in which a client may send its next request on the same connection
 _EXAMPLE_TEXT = "A text."
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Message]], Send], Awaitable[None]]
 
 
 def make_app(model: LoadedModel) -> App:
@@ -51,20 +45,13 @@ def listen(port: int | None) -> socket.socket:
     Raises:
         InputError: The port is taken, or may not be used.
     """
-    # Its protocol must be named: asyncio sends at once only what it knows to be TCP, and an answer
-    # would wait 40 ms for the client's acknowledgement of its head.
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # at once after another ended
     try:
-        found.bind((HOST, port or 0))
-        found.listen()
+        return take_port(port or 0)
     except OSError as error:
-        found.close()
         raise InputError(
             f"Port {port} of {HOST} cannot be used: {error.strerror}. End the program that has it, "
             "give another `--port`, or give none to get a free one."
         ) from error
-    return found
 
 
 def serve(app: App, taken: socket.socket) -> None:
@@ -155,12 +142,7 @@ class _Tidy:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def __call__(
-        self,
-        scope: MutableMapping[str, Any],
-        receive: Callable[[], Awaitable[Message]],
-        send: Send,
-    ) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -24,8 +24,9 @@ from rich.table import Table
 
 from pipeline import load_model, search
 from pipeline.driver.backend import one_thread
+from pipeline.serving.listening import HOST
 from pipeline.serving.loading import LoadedModel
-from pipeline.serving.server import HOST, example_request, listen, make_app, serve
+from pipeline.serving.server import example_request, listen, make_app, serve
 from tests.benchmarks.quickstart import named, silent
 
 ROWS = (1, 100, 1000)

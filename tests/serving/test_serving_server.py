@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from pipeline.errors import InputError, StoreError
 from pipeline.serving.bundle import bundle
 from pipeline.serving.connection import model_library
+from pipeline.serving.listening import App
 from pipeline.serving.loading import LoadedModel
-from pipeline.serving.server import App, example_request, listen, make_app
+from pipeline.serving.server import example_request, listen, make_app
 
 ROWS = {"age": [30, None, 55], "weight": [60, 70.5, 80], "city": ["Bern", "Basel", None]}
 RECORDS = [dict(zip(ROWS, row, strict=True)) for row in zip(*ROWS.values(), strict=True)]
