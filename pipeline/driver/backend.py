@@ -136,8 +136,7 @@ class ArraySet:
             return train_epochs(members, prepared, first_epoch, placed)
 
         self._halving = Halving(start, say, lambda: give_back(device))
-        self._running: dict[int, Epochs] = {}
-        self._pauses: dict[int, Container[int] | None] = {}
+        self._running: dict[int, tuple[Epochs, Container[int] | None]] = {}
         self._ready: deque[tuple[int, Answer | None]] = deque()
         self._paused: float | None = None  # when the latest step ended
         self.waited_seconds = 0.0
@@ -146,8 +145,7 @@ class ArraySet:
         self, array: int, members: Sequence[Member], pauses: Container[int] | None = None
     ) -> None:
         """Takes an array on; see `Backend.submit`."""
-        self._pauses[array] = pauses
-        self._running[array] = self._halving.train_epochs(members)
+        self._running[array] = self._halving.train_epochs(members), pauses
         self._ready.append((array, None))
 
     def answer(self, array: int, answer: Answer) -> None:
@@ -170,7 +168,7 @@ class ArraySet:
 
     def _step(self) -> Event:
         array, answer = self._ready.popleft()
-        epochs = self._running[array]
+        epochs, pauses = self._running[array]
         try:
             end = next(epochs) if answer is None else epochs.send(answer)
         except StopIteration as stop:
@@ -179,7 +177,6 @@ class ArraySet:
         except Exception:
             del self._running[array]
             return ArrayFailed(array, traceback.format_exc())
-        pauses = self._pauses[array]
         waits = pauses is None or end.results[0].epoch in pauses
         if not waits:
             self._ready.append((array, Answer()))

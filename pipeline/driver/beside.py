@@ -169,9 +169,10 @@ class RowsBeside:
     def _lane(self, row: SearchedRow, asked: AskedCohort) -> Lane:
         """Returns a cohort that is pruned by the tasks that its row is judged by."""
         tasks = objectives_of(self.study, row.row) or row.row.tasks
+        pruner = make_pruner(self.study, tasks)
         return Lane(
-            asked.members, row.told(asked.cohort), row.runs.epochs, row.told_tasks(asked.cohort),
-            make_pruner(self.study, tasks),
+            asked.members, row.told(asked.cohort), row.runs.epochs,
+            row.told_tasks(asked.cohort) if pruner.tasks else {}, pruner,
         )  # fmt: skip
 
     def _finalists(self, backend: Backend, population: int, interrupts: Interrupts) -> None:

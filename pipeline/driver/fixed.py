@@ -103,7 +103,7 @@ class FixedOrder(Order):
         run = CohortRun(
             means.backend, asked.members, means.population, means.pruner,
             row.told(asked.cohort, last), self._epochs_done, means.stopping,
-            row.told_tasks(asked.cohort, last),
+            row.told_tasks(asked.cohort, last) if means.pruner.tasks else {},
         )  # fmt: skip
         with means.phases.of("train"):
             trained = run.run(once_started)

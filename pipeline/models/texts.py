@@ -29,13 +29,6 @@ class Sparse:
     items: Tensor
     values: Tensor
 
-    @property
-    def rows(self) -> Tensor:
-        """(n,) row of each item."""
-        n_rows = len(self.starts) - 1
-        numbers = torch.arange(n_rows, device=self.starts.device)
-        return torch.repeat_interleave(numbers, self.starts.diff(), output_size=len(self.items))
-
 
 @dataclass(frozen=True)
 class Texts:

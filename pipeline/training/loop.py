@@ -23,7 +23,6 @@ from pipeline.training.members import (
     State,
     Stop,
     Trained,
-    architecture_of,
     kinds_of,
 )
 from pipeline.training.placement import Placed
@@ -143,7 +142,7 @@ def train_epochs(
     """
     placed = placed or Placed(prepared)
     population = Population(members, prepared, placed=placed)
-    finisher = _Finisher(members[0], placed)
+    finisher = _Finisher(population.state, placed)
     progress = _begin(members, first_epoch)
     ended: list[Trained] = []
     for epoch in count(first_epoch):
@@ -322,13 +321,12 @@ class _Finisher:
     """Makes the ends of members of one structure, the best parameters of complete ones evaluated.
 
     Args:
-        first: Any of the members.
+        state: Of the members, whose structure alone is kept.
         placed: The data, where members train.
     """
 
-    def __init__(self, first: Member, placed: Placed) -> None:
-        self._architecture = architecture_of(first, placed.prepared)
-        self._n_parameters = FlatState(self._architecture, [0]).n_parameters
+    def __init__(self, state: FlatState, placed: Placed) -> None:
+        self._architecture, self._n_parameters = state.architecture, state.n_parameters
         self._placed = placed
 
     def ends(self, everyone: Sequence[_Progress]) -> list[Trained]:

@@ -47,10 +47,15 @@ class TaskLosses:
     ) -> None:
         device = targets[0].device if device is None else device
         members: dict[Hashable, list[int]] = {}
+        present = [_present(target) for target in targets]
+        complete = [bool(rows.all()) for rows in present]
         for position, kind in enumerate(kinds):
-            complete = not bool(targets[position].isnan().any())
             key = kind.loss_key()
-            alike = (complete, targets[position].shape[1:], position if key is None else (key,))
+            alike = (
+                complete[position],
+                targets[position].shape[1:],
+                position if key is None else (key,),
+            )
             members.setdefault(alike, []).append(position)
         widths = [kind.width for kind in kinds]
         columns = torch.split(torch.arange(sum(widths), device=device), widths)
@@ -59,14 +64,14 @@ class TaskLosses:
                 kinds[tasks[0]],
                 tuple(tasks),
                 _as_slice(torch.cat([columns[task] for task in tasks])),
-                not bool(targets[tasks[0]].isnan().any()),
+                complete[tasks[0]],
             )
             for tasks in members.values()
         ]
         stacked = [[targets[task] for task in group.tasks] for group in self._groups]
         self.targets = [torch.stack(found, dim=1) for found in stacked]  # (N, G) or (N, G, L)
         self.complete = all(group.complete for group in self._groups)
-        self._present = None if self.complete else torch.stack(list(map(_present, targets)), dim=1)
+        self._present = None if self.complete else torch.stack(present, dim=1)
         order = [task for group in self._groups for task in group.tasks]
         back = [order.index(task) for task in range(len(kinds))]
         in_order = order == list(range(len(kinds)))
@@ -169,10 +174,10 @@ class TaskLosses:
         return together[:, self._back], None if labelled is None else labelled[self._back]
 
 
-def _present(target: Tensor) -> Tensor:
-    """Tells which rows of (N,) or (N, L) targets have a label."""
+def _present(target: Tensor, n_axes: int = 1) -> Tensor:
+    """Tells which rows of targets have a label: (N,) or (N, L), or with axes before N."""
     missing = target.isnan()
-    return ~(missing if target.dim() == 1 else missing.any(-1))
+    return ~(missing if target.dim() == n_axes else missing.any(-1))
 
 
 def _as_slice(columns: Tensor) -> slice | Tensor:
@@ -210,8 +215,7 @@ def _row_shares(group: _Group, target: Tensor, rows: Tensor) -> tuple[Tensor | N
     if group.complete:
         count = rows.new_full((len(target),), target.shape[1])
         return None if weight is None else 1 / weight.sum(-1, keepdim=True), count
-    missing = target.isnan() if target.dim() == 2 else target.isnan().any(-1)
-    present = (~missing).to(rows.dtype)  # (G, B)
+    present = _present(target, n_axes=2).to(rows.dtype)  # (G, B)
     count = present.sum(-1)
     weights = present if weight is None else weight * present
     total = torch.where(count > 0, weights.sum(-1), 1)
