@@ -101,6 +101,9 @@ NAMES = {
     "constant": "constant",
 }
 
+SEARCHED = ("tuned", "equal_weights", "single_task")
+"""Rows of networks, each searched with as many trials."""
+
 
 def collect_rows(
     study: Study,
@@ -138,9 +141,10 @@ def searched_rows(
     model_of: ModelOf,
     read_only: bool = False,
     progress: Progress | None = None,
+    kinds: Sequence[str] = SEARCHED,
 ) -> list[Row]:
-    """Returns tuned, equal weights and each task alone; see `collect_rows`."""
-    return _Collector(study, prepared, folder, model_of, progress).searched(read_only)
+    """Returns tuned, equal weights and each task alone, or some of them; see `collect_rows`."""
+    return _Collector(study, prepared, folder, model_of, progress).searched(read_only, kinds)
 
 
 @dataclass(frozen=True)
@@ -151,18 +155,20 @@ class _Collector:
     model_of: ModelOf
     progress: Progress | None
 
-    def searched(self, read_only: bool) -> list[Row]:
-        """Returns tuned, equal weights and each task alone."""
+    def searched(self, read_only: bool, kinds: Sequence[str]) -> list[Row]:
+        """Returns the rows of these kinds."""
         tuned = tuned_row(self.study, self.prepared)
-        rows = [self._row("tuned", [tuned])]
         plans = baseline_rows(self.study, self.prepared)
         if not plans:  # one task: equal weights and the task alone are the study itself
-            return [*rows, *(self._row(kind, [tuned]) for kind in ("equal_weights", "single_task"))]
+            return [self._row(kind, [tuned]) for kind in SEARCHED if kind in kinds]
+        rows = [self._row("tuned", [tuned])] if "tuned" in kinds else []
         n_trials = len(self.folder.trials())
         for kind, group in (
             ("equal_weights", [plan for plan in plans if plan.name == EQUAL]),
             ("single_task", [plan for plan in plans if plan.name != EQUAL]),
         ):
+            if kind not in kinds:
+                continue
             complete = all(self._is_searched(plan, n_trials) for plan in group)
             if complete or not read_only:
                 rows.append(self._row(kind, group))

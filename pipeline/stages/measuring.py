@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from pipeline.comparison.compare import Scored, score_rows
 from pipeline.comparison.rows import FITTED, Model, Outputs, Row, fitted_rows, searched_rows
 from pipeline.data.prepare import read_part
 from pipeline.data.prepared import Part
-from pipeline.driver.json_files import read_json
 from pipeline.driver.records import TrialRecord
 from pipeline.errors import InputError, StoreError
 from pipeline.evaluation.bootstrap import bootstrap_models, n_units
@@ -27,7 +25,7 @@ from pipeline.promotion.standalone import Standalone, check_standalone
 from pipeline.serving.bundle import bundle
 from pipeline.serving.loading import load_predictor, model_folder
 from pipeline.serving.predictor import Predictor
-from pipeline.stages.session import Say, Session, Tables, comparison_file, model_of
+from pipeline.stages.session import Say, Session, Tables, model_of, read_comparison
 from pipeline.tasks.abstractive import Abstractive
 from pipeline.tasks.base import Kind, TaskInfo, labelled
 from pipeline.tracking.environment import read_git
@@ -100,6 +98,7 @@ def _rival_rows(session: Session, named: Sequence[str], say: Say) -> list[Row]:
     found = searched_rows(
         session.study, session.prepared, session.folder,
         lambda row, record: model_of(session, record, say, row), read_only=True,
+        kinds=searched,
     )  # fmt: skip
     by_kind = {row.kind: row for row in found}
     for kind in searched:
@@ -113,8 +112,8 @@ def _rival_rows(session: Session, named: Sequence[str], say: Say) -> list[Row]:
 
 def _others(session: Session, mean: float, named: Sequence[str], say: Say) -> dict[str, float]:
     """Returns how far a mean test score is above the rows of a comparison that was made."""
-    known: dict[str, Any] | None = read_json(comparison_file(session, "test"))
-    if known is None or known["data"] != session.prepared.data_digest:
+    known = read_comparison(session, "test")
+    if known is None:
         say("Not compared with rows that it need not beat: `mtl compare` does, on the same test.")
         return {}
     rows = [row for row in known["rows"] if row["kind"] not in ("tuned", *named)]
