@@ -51,6 +51,16 @@ def test_without_a_study_there_is_nothing_to_see(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    ("port", "told"),
+    [("0", "must be a whole number above 0"), ("70000", "must be a port from 1 to 65535")],
+)
+def test_a_port_that_cannot_be_is_refused(tmp_path: Path, port: str, told: str) -> None:
+    done = mtl("ui", write_case(tmp_path), "--store", tmp_path, "--no-browser", "--port", port)
+    assert done.code == 2
+    assert told in done.err
+
+
 def test_a_store_has_a_port_of_its_own(tmp_path: Path) -> None:
     with listen(None, tmp_path) as first:
         port = first.getsockname()[1]

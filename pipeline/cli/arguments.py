@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import InputError
+
 if TYPE_CHECKING:
+    from pipeline.driver.records import StudyFolder
     from pipeline.study.loading import Study
 
 Arguments = argparse.Namespace
@@ -37,6 +40,19 @@ def where(arguments: Arguments) -> dict[str, Any]:
 def store_options(arguments: Arguments) -> str:
     """Returns the options that the next command needs to have the same store."""
     return _words([("--store", arguments.store), ("--tracking-uri", arguments.tracking_uri)])
+
+
+def need_launched(folder: StudyFolder, store: Path) -> None:
+    """Refuses a study that its store does not know.
+
+    Raises:
+        InputError: It was not launched there.
+    """
+    if not folder.exists():
+        raise InputError(
+            f"The study {folder.name} was not launched in {store}. "
+            "Run `mtl search` first, or name its store with `--store DIR`."
+        )
 
 
 def _words(given: Iterable[tuple[str, Any]]) -> str:

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from pipeline.cli.arguments import Arguments
+from pipeline.cli.arguments import Arguments, need_launched
 from pipeline.cli.arguments import load_study as _load
 from pipeline.cli.arguments import store as _store
 from pipeline.cli.arguments import store_options as _store_options
@@ -161,11 +161,7 @@ def show(arguments: Arguments) -> None:
     study = _load(arguments)
     folder = StudyFolder(_store(arguments) / "studies", study.spec.name)
     trials, running = folder.trials(), folder.unfinished()
-    if not folder.exists():
-        raise InputError(
-            f"The study {study.spec.name} was not launched in {_store(arguments)}. "
-            "Run `mtl search` first, or name its store with `--store DIR`."
-        )
+    need_launched(folder, _store(arguments))
     if arguments.trial is not None:
         trials = [trial for trial in trials if trial.number == arguments.trial]
         if not trials:

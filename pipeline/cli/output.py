@@ -35,7 +35,7 @@ def error_text(error: PipelineError, as_json: bool) -> str:
 
 def print_json(values: Mapping[str, Any]) -> None:
     """Prints one JSON document; numbers that are not finite become null."""
-    from pipeline.report.study import finite
+    from pipeline.driver.json_files import finite
 
     print(json.dumps(finite(values), indent=2, allow_nan=False))
 

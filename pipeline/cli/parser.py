@@ -96,7 +96,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     ui = commands.add_parser("ui", parents=[study, store, result],
                              help="look at a study in MLflow's UI")  # fmt: skip
-    ui.add_argument("--port", type=_positive, help="of 127.0.0.1 (default: a free one)")
+    ui.add_argument("--port", type=_port, help="of 127.0.0.1 (default: a free one)")
     ui.add_argument("--no-browser", action="store_false", dest="browser",
                     help="print where to look, and open nothing")  # fmt: skip
     ui.set_defaults(command=run.ui)

@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.cli.arguments import need_launched
 from pipeline.cli.output import print_json, say
 from pipeline.cli.server import listen, serve
-from pipeline.errors import InputError
 from pipeline.serving.listening import HOST
 
 if TYPE_CHECKING:
@@ -56,11 +56,7 @@ def ui(
         _show(tracking_uri.rstrip("/"), pages, as_json)
         _open(f"{tracking_uri.rstrip('/')}/{pages[_OPENED]}", browse)
         return
-    if not files.exists():
-        raise InputError(
-            f"The study {study.spec.name} was not launched in {folder}. "
-            "Run `mtl search` first, or name its store with `--store DIR`."
-        )
+    need_launched(files, folder)
     store = open_store(folder, tracking_uri)
     pages = _pages(store.client(), study, files)
     with closing(listen(port, folder)) as listening:

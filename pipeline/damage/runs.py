@@ -56,7 +56,7 @@ class StaleRuns:
         """
         behind = {record.run_id for record in self.behind}
         for folder, runs in rows:
-            own = (*folder.trials(), *folder.all_finalists())
+            own = folder.ended()
             runs.write_again([record for record in own if record.run_id in behind])
         for run in self.lost:
             tracker.finish(run.run_id, TrialEnd("interrupted", _KILLED))
@@ -77,7 +77,7 @@ def stale_runs(store: Store, run_id: str | None, folders: Sequence[StudyFolder])
             return StaleRuns(False, (), ())  # the next search opens another
         found = children(client, str(run_id))
     kept = {record.run_id: record for folder in folders
-            for record in (*folder.trials(), *folder.all_finalists())}  # fmt: skip
+            for record in folder.ended()}  # fmt: skip
     behind = [kept[run.run_id] for run in found
               if run.run_id in kept and _is_behind(run, kept[run.run_id])]  # fmt: skip
     lost = [run for run in found if run.run_id not in kept and run.status == "RUNNING"]
@@ -98,7 +98,7 @@ def model_damage(store: Store, folder: StudyFolder) -> Iterator[Damage]:
         found = models_of(client, folder.name)
         left = left_files(client, store.artifacts / folder.name) if store.is_local else []
     logged: Mapping[str, str] = folder.record().get("models", {})
-    runs = {record.key: record.run_id for record in (*folder.trials(), *folder.all_finalists())}
+    runs = {record.key: record.run_id for record in folder.ended()}
     whole = {model.model_id: model.run_id for model in found if model.is_ready and model.has_files}
     known = {model_id for key, model_id in logged.items()
              if model_id in whole and whole[model_id] == runs.get(key)}  # fmt: skip

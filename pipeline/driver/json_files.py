@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,14 @@ class JsonLines:
             file.write(lines.encode())
             file.flush()
             os.fsync(file.fileno())
+
+
+def finite(values: Any) -> Any:
+    """Returns JSON values with null in place of numbers that are not finite."""
+    if isinstance(values, float) and not math.isfinite(values):
+        return None
+    if isinstance(values, Mapping):
+        return {key: finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [finite(value) for value in values]
+    return values

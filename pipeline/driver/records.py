@@ -239,6 +239,10 @@ class StudyFolder:
         paths = sorted((self.path / "finalists").glob("[0-9]*.json"))
         return [found for path in paths for found in self._read_trials(path) or []]
 
+    def ended(self) -> list[TrialRecord]:
+        """Returns the trials and the finalists."""
+        return [*self.trials(), *self.all_finalists()]
+
     def model_path(self, key: str) -> Path:
         """Returns the folder of a model."""
         return self.path / "models" / key

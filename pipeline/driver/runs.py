@@ -114,7 +114,7 @@ class TrialRuns:
         """
         own = [run for run in runs if run.row in (run_tag(self._row), finalist_tag(self._row))]
         ended = {record.run_id: record
-                 for record in (*self._folder.trials(), *self._folder.all_finalists())}  # fmt: skip
+                 for record in self._folder.ended()}  # fmt: skip
         self._tracker.discard([run.run_id for run in own if run.run_id not in ended])
         self.write_again(
             [ended[run.run_id] for run in own
@@ -226,7 +226,7 @@ class TrialRuns:
 
     def interrupt(self, reason: str) -> None:
         """Ends the runs of members that were training; they run again on resume."""
-        kept = (*self._folder.trials(), *self._folder.all_finalists())
+        kept = self._folder.ended()
         ended = {record.run_id for record in kept}
         for run_id in set(self._run_ids.values()) - ended:
             self._tracker.finish(run_id, TrialEnd("interrupted", reason))

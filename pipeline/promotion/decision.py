@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.driver.json_files import finite
 from pipeline.errors import GateRefused
 from pipeline.promotion.gates import Gate, refusals
 
@@ -41,15 +41,8 @@ class Decision:
             "gates": [vars(gate) for gate in self.gates],
             **self.details,
         }
-        return {key: _plain(value) for key, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value if not isinstance(value, float) or math.isfinite(value) else None
+        plain: dict[str, Any] = finite(values)
+        return plain
 
 
 class Refused(GateRefused):

@@ -64,11 +64,6 @@ class Facts:
     narrowed: Sequence[str] = ()
     dirty: bool | None = None
 
-    @property
-    def has_champion(self) -> bool:
-        """Whether there is a champion to compare with."""
-        return self.is_champion or self.contest is not None
-
 
 def evaluate_gates(facts: Facts, spec: GatesSpec) -> tuple[Gate, ...]:
     """Evaluates every gate, also after one has failed. A score that is NaN fails.

@@ -12,11 +12,11 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
+from pipeline.driver.json_files import finite
 from pipeline.errors import InputError
 from pipeline.report.charts import Figure
 from pipeline.report.comparison import Cells
 from pipeline.report.sections import Material, Section, comparison_section, study_sections
-from pipeline.report.study import finite
 
 REPORT = "report.html"
 """Name of the report among a study's files."""

@@ -12,6 +12,7 @@ from pipeline.report import row_charts, task_charts, trial_charts
 from pipeline.report.charts import Figure, short
 from pipeline.report.comparison import Cells, comparison_notes, row_cells, task_cells
 from pipeline.report.importance import FEWEST, MEAN, importances
+from pipeline.report.study import value_text
 from pipeline.report.tables import choice_line, states_line
 from pipeline.study.catalogue import read_params
 from pipeline.study.ranges import AnyRange
@@ -205,13 +206,9 @@ def _trials(trials: Sequence[TrialRecord]) -> Section:
         cells.append([
             f"#{trial.number}", f"{trial.score:.4f}", *(f"{scores[task]:.4f}" for task in tasks),
             str(trial.epochs), f"{trial.seconds:.1f}",
-            *(_value(read[path]) if path in read else "" for path in params),
+            *(value_text(read[path]) if path in read else "" for path in params),
         ])  # fmt: skip
     return Section("Complete trials", tables=[cells])
-
-
-def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _some(figure: Figure | None) -> list[Figure]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,9 @@ def study_lines(study: Study, notes: Sequence[str]) -> list[str]:
     lines += [f"  {path}: {found}" for path, found in study.ranges.items()] or ["  nothing"]
     lines += ["", "Trial 0, and three that could follow:"]
     for trial in (study.centre(), *sampled_trials(study, 3)):
-        lines.append("  " + ", ".join(f"{path}={_value(value)}" for path, value in trial.items()))
+        lines.append(
+            "  " + ", ".join(f"{path}={value_text(value)}" for path, value in trial.items())
+        )
     lines += ["", *(f"Note: {note}" for note in study.notes)] if study.notes else []
     return [*lines, *(["", "Data:"] if notes else []), *(f"  {note}" for note in notes)]
 
@@ -101,16 +102,6 @@ def next_lines(commands: Sequence[tuple[str, str]]) -> list[str]:
     return ["", "Next:", *(f"  {command}   # {what}" for command, what in commands)]
 
 
-def finite(values: Any) -> Any:
-    """Returns JSON values with null in place of numbers that are not finite."""
-    if isinstance(values, float) and not math.isfinite(values):
-        return None
-    if isinstance(values, Mapping):
-        return {key: finite(value) for key, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [finite(value) for value in values]
-    return values
-
-
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Returns a value of a range for people."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

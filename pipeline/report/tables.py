@@ -12,6 +12,7 @@ from rich.text import Text
 from pipeline.driver.choice import Choice
 from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.report.charts import short
+from pipeline.report.study import value_text
 from pipeline.study.catalogue import read_params
 
 
@@ -56,7 +57,7 @@ def trials_table(trials: Sequence[TrialRecord], most: int = 20) -> Table:
             f"#{trial.number}",
             _number(trial.score),
             *(_number(scores.get(task)) for task in tasks),
-            *(_value(read[name]) if name in read else "" for name in params),
+            *(value_text(read[name]) if name in read else "" for name in params),
         )
     return table
 
@@ -73,7 +74,7 @@ def trial_table(trial: TrialRecord, name: str = "") -> Table:
         "parameters": f"{trial.n_parameters:,}",
         "seconds": f"{trial.seconds:.1f}",
         "MLflow run": trial.run_id,
-        **{name: _value(value) for name, value in read_params(trial.params).items()},
+        **{name: value_text(value) for name, value in read_params(trial.params).items()},
         **{f"weight of {task}": f"{weight:.4g}" for task, weight in trial.weights.items()},
     }
     if trial.evaluation is not None:
@@ -181,7 +182,3 @@ def gates_table(decision: Mapping[str, Any]) -> Table:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

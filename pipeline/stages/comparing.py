@@ -10,7 +10,7 @@ from pipeline.comparison.compare import Scored, compare_rows, score_rows
 from pipeline.comparison.readings import Readings
 from pipeline.comparison.rows import collect_rows
 from pipeline.driver.beside import RowsBeside
-from pipeline.driver.json_files import read_json, write_json
+from pipeline.driver.json_files import write_json
 from pipeline.driver.trials import evaluation_metrics
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.stages.evaluating import track_test
@@ -25,6 +25,7 @@ from pipeline.stages.session import (
     find_choice,
     model_of,
     open_searched,
+    read_comparison,
     recording,
     say_on_stderr,
 )
@@ -100,8 +101,8 @@ def train_rows(session: Session, tracker: Tracker, n_workers: int | None, say: S
 
 def _known(session: Session, part: str) -> dict[str, Any] | None:
     """Returns a comparison that was made of the same models and data."""
-    known: dict[str, Any] | None = read_json(comparison_file(session, part))
-    if known is None or known["data"] != session.prepared.data_digest:
+    known = read_comparison(session, part)
+    if known is None:
         return None
     return {**known, "test_reads": len(Readings(session.folder).all())}
 

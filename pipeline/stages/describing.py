@@ -62,18 +62,21 @@ def ended_material(session: Session, trials: Sequence[TrialRecord], state: str) 
         running_material(session, trials),
         state=state,
         choice=choice,
-        comparison=known_comparison(session.folder, choice, "test"),
+        comparison=known_comparison(session.folder, choice, "test", session.prepared.data_digest),
     )
 
 
 def known_comparison(
-    folder: StudyFolder, choice: Choice | None, part: str
+    folder: StudyFolder, choice: Choice | None, part: str, data: str
 ) -> Mapping[str, Any] | None:
-    """Returns the comparison of the model that the study ends with; None before it was made."""
+    """Returns the comparison of the model that the study ends with, on data of this digest.
+
+    None before it was made.
+    """
     if choice is None:
         return None
     known: Mapping[str, Any] | None = read_json(comparison_path(folder, choice, part))
-    return known
+    return known if known is not None and known["data"] == data else None
 
 
 def comparison_path(folder: StudyFolder, choice: Choice, part: str) -> Path:

@@ -193,7 +193,7 @@ class _Promotion:
     def _key_of(self, champion: Champion) -> str:
         """Returns what the champion is called among this study's readings."""
         folder = self.session.folder
-        own = (*folder.trials(), *folder.all_finalists())
+        own = folder.ended()
         known = (one.key for one in own if one.run_id == champion.run_id)
         return next(known, champion.model_id)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -27,7 +28,7 @@ from pipeline.driver.rows import RowPlan, tuned_row
 from pipeline.driver.trials import make_predictor
 from pipeline.errors import InputError, StoreError, TrainingError
 from pipeline.serving.predictor import Predictor
-from pipeline.stages.describing import comparison_path, describe
+from pipeline.stages.describing import comparison_path, describe, known_comparison
 from pipeline.study.loading import Study
 from pipeline.tracking.records import State
 from pipeline.tracking.store import Store, open_store
@@ -224,6 +225,12 @@ def tracking(session: Session) -> Iterator[Tracker]:
 def comparison_file(session: Session, part: str) -> Path:
     """Returns where the comparison of the model that the study ends with is kept."""
     return comparison_path(session.folder, find_choice(session), part)
+
+
+def read_comparison(session: Session, part: str) -> Mapping[str, Any] | None:
+    """Returns the comparison of that model on this data; None before it was made."""
+    data = session.prepared.data_digest
+    return known_comparison(session.folder, find_choice(session), part, data)
 
 
 def find_choice(session: Session) -> Choice:

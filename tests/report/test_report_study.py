@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.driver.json_files import finite
 from pipeline.report.study import (
-    finite,
     next_commands,
     next_lines,
     prepared_json,
