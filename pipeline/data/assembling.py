@@ -17,7 +17,15 @@ from pipeline.data.columns import (
 )
 from pipeline.data.encoding import Encoded, Encoder
 from pipeline.data.fitting import fit_encoder
-from pipeline.data.hashing import Chunk, array_bytes, digest, json_bytes, row_hashes, sha256
+from pipeline.data.hashing import (
+    Chunk,
+    Hashes,
+    array_bytes,
+    digest,
+    json_bytes,
+    row_hashes,
+    sha256,
+)
 from pipeline.data.leaks import refuse_leaks
 from pipeline.data.pieces import SUMMARIES, with_pieces
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
@@ -102,8 +110,10 @@ def build_prepared(
     if not types and not texts:
         raise DataError(" ".join(["No column is left as an input.", *warnings]))
     warnings += _screen(spec, rows, list(types))
-    notes += doubled_notes(rows, inputs[[*types, *texts]], named)
-    rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs[[*types, *texts]])
+    inputs = inputs[[*types, *texts]]
+    hashes = row_hashes(inputs)
+    notes += doubled_notes(rows, hashes, named)
+    rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs, hashes)
     tasks, targets, rare = _fit_labels(spec, rows)  # wrong labels are told before long work
     warnings += rare + refuse_leaks(spec, rows, list(types))
     train = all_parts(rows) == "train"
@@ -154,7 +164,8 @@ def part_inputs(
     names = input_columns(spec, frames)
     inputs = join_inputs(spec, rows, names)
     types, _ = type_columns(inputs[all_parts(rows) == "train"], names, listed_types(spec))
-    rows, kept, _, _ = _drop_duplicates(spec, rows, inputs[[*types, *text_columns(spec)]])
+    inputs = inputs[[*types, *text_columns(spec)]]
+    rows, kept, _, _ = _drop_duplicates(spec, rows, inputs, row_hashes(inputs))
     if columns is not None:
         texts = text_columns(spec)
         there = {column for found in rows.values() for column in found.frame}
@@ -206,9 +217,9 @@ def _screen(spec: StudySpec, rows: Mapping[str, SourceRows], inputs: list[str]) 
 
 
 def _drop_duplicates(
-    spec: StudySpec, rows: dict[str, SourceRows], inputs: pd.DataFrame
+    spec: StudySpec, rows: dict[str, SourceRows], inputs: pd.DataFrame, hashes: Hashes
 ) -> tuple[dict[str, SourceRows], pd.DataFrame, dict[str, int], int]:
-    counts, repeated = duplicates(row_hashes(inputs), all_parts(rows))
+    counts, repeated = duplicates(hashes, all_parts(rows))
     asked = [
         np.full(len(found.parts), spec.split_of(name).duplicates == "drop")
         for name, found in rows.items()

@@ -12,7 +12,6 @@ import pandas as pd
 
 from pipeline.data.columns import FREE_TEXT, type_columns
 from pipeline.data.draft_texts import (
-    SUMMARIES,
     document_of,
     looks_like_summary,
     named_row,
@@ -20,6 +19,7 @@ from pipeline.data.draft_texts import (
     text_settings,
 )
 from pipeline.data.encoding import parse_numbers
+from pipeline.data.pieces import SUMMARIES
 from pipeline.data.prepared import PARTS
 from pipeline.data.screening import counting_columns
 from pipeline.data.sources import read_source

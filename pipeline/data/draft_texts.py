@@ -13,7 +13,6 @@ from pipeline.data.values import as_text
 from pipeline.text.choice import n_words
 from pipeline.text.sentences import split_sentences
 
-SUMMARIES = ("summarisation", "abstractive")
 _LOOKED_AT = 300  # rows of a table
 _FEWEST_WORDS = 4  # of the middle value: shorter ones are labels or names
 _TITLE = 0.75  # of a sentence: references that are shorter are like titles

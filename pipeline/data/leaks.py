@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data.hashing import value_hashes
+from pipeline.data.hashing import Hashes, value_hashes
 from pipeline.data.pieces import SUMMARIES, written_columns
 from pipeline.data.references import target_columns
 from pipeline.data.rows import SourceRows
+from pipeline.data.screening import labels_of
 from pipeline.data.text_encoding import documents
 from pipeline.data.values import as_text
 from pipeline.errors import DataError
@@ -40,10 +41,19 @@ def refuse_leaks(
         DataError: A target is also an input, whole or as a part of a text.
     """
     notes = []
-    for task, target in _told_targets(spec):
+    told = list(_told_targets(spec))
+    trains = {
+        source: rows[source].frame[rows[source].parts == "train"]
+        for source in {spec.source_of(task) for task, _ in told}
+    }
+    hashes = {
+        source: {name: value_hashes(train[name]) for name in columns if name in train}
+        for source, train in trains.items()
+    }
+    for task, target in told:
         source = spec.source_of(task)
-        train = rows[source].frame[rows[source].parts == "train"]
-        _refuse_copies(task, target, train, [name for name in columns if name in train])
+        train = trains[source]
+        _refuse_copies(task, target, train, hashes[source])
         texts = [*spec.sources[source].text_columns, *_read_columns(spec, task)]
         texts = [name for name in dict.fromkeys(texts) if name in train]
         if not texts or spec.tasks[task].kind == "regression":
@@ -87,13 +97,14 @@ def _shown(spec: StudySpec, task: str, target: str) -> str:
     return "the reference" if spec.tasks[task].kind == "abstractive" else f"`{target}`"
 
 
-def _refuse_copies(task: str, target: str, train: pd.DataFrame, columns: Sequence[str]) -> None:
-    labelled = ~np.asarray(pd.isna(as_text(train[target])))
-    labels = value_hashes(train[target])[labelled]
+def _refuse_copies(
+    task: str, target: str, train: pd.DataFrame, inputs: Mapping[str, Hashes]
+) -> None:
+    labelled, labels = labels_of(train, target)
     if len(labels) < FEWEST_ROWS or len(np.unique(labels)) < 2:
         return
-    for name in columns:
-        if np.array_equal(value_hashes(train[name])[labelled], labels):
+    for name, values in inputs.items():
+        if np.array_equal(values[labelled], labels):
             raise DataError(
                 f"Column `{name}` must not repeat `{target}`, the target of task `{task}`. Found "
                 f"the same value in all {len(labels):,} labelled train rows: a model would read "

@@ -4,9 +4,8 @@ The rows of that source are split as their documents are, belong to one group a 
 the same text column, so that one encoder reads documents and pieces.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 from pandas.api.types import is_scalar
 
 from pipeline.data.hashing import digest
-from pipeline.data.rows import SourceRows, split_source
+from pipeline.data.rows import SourceRows, free_name, split_source
 from pipeline.data.text_encoding import Progress, told
 from pipeline.data.values import as_text
 from pipeline.errors import DataError
@@ -79,7 +78,7 @@ def _add(found: Pieces, spec: StudySpec, name: str, progress: Progress | None) -
     rows = split_source(spec, origin, found.frames[origin])
     documents, kept, notes = _documents(name, task, rows.frame, progress=progress)
     frame = _frame(name, task, rows, documents, kept, progress)
-    own = _free_name(f"{name[:50]}_pieces", found.frames)
+    own = free_name(f"{name[:50]}_pieces", found.frames)
     share = _mean_share(documents, rows.parts[kept] == "train")
     target = _label_columns(name)
     return Pieces(
@@ -115,10 +114,6 @@ def _add_written(found: Pieces, spec: StudySpec, name: str, progress: Progress |
         {**found.documents, name: documents},
         (*found.warnings, *notes),
     )
-
-
-def _free_name(wanted: str, taken: Container[str]) -> str:
-    return next(name for n in count() if (name := wanted + "_" * n) not in taken)
 
 
 def _source(origin: SourceSpec, task: str) -> SourceSpec:

@@ -1,7 +1,8 @@
 """The rows of the sources: what names them, their part of the split, their groups."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -66,14 +67,19 @@ def split_source(spec: StudySpec, name: str, frame: pd.DataFrame) -> SourceRows:
     strata = row_hashes(frame[strata_names]) if strata_names else None
     parts = split_rows(frame, split, spec.seed, keys, strata, where)
     groups = None if split.group is None else group_hashes(frame, split, keys, where)
-    return SourceRows(frame, parts, ids, groups, _marks(spec, name, frame, ids))
+    return SourceRows(frame, parts, ids, groups, _marks(spec, name, frame, keys, ids))
 
 
-def _marks(spec: StudySpec, name: str, frame: pd.DataFrame, ids: NDArray[np.bytes_]) -> Hashes:
+def _marks(
+    spec: StudySpec, name: str, frame: pd.DataFrame, keys: Hashes, ids: NDArray[np.bytes_]
+) -> Hashes:
     """Hashes the content of each row, whatever part a column puts it in, and its own id."""
-    part = spec.split_of(name).column
-    content = _content(spec, frame.drop(columns=[] if part is None else [part]))
-    if spec.sources[name].id is None:
+    part, is_named = spec.split_of(name).column, spec.sources[name].id is not None
+    if part is None and not is_named:
+        content = keys
+    else:
+        content = _content(spec, frame.drop(columns=[] if part is None else [part]))
+    if not is_named:
         return np.column_stack([content, content])
     salt = np.uint64(text_hash(name) if len(spec.sources) > 1 else 0)  # ids of two may be equal
     return np.column_stack([content, mix(id_hashes(ids) ^ salt)])
@@ -183,3 +189,8 @@ def group_numbers(rows: Mapping[str, SourceRows]) -> NDArray[np.int64] | None:
         numbers.append(own + start)
         start += int(own.max(initial=-1)) + 1
     return np.concatenate(numbers)
+
+
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """Returns a name, with as many `_` behind it as make it one that is not taken."""
+    return next(name for n in count() if (name := wanted + "_" * n) not in taken)

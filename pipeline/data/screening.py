@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.data.encoding import parse_numbers
-from pipeline.data.hashing import Hashes, row_hashes, value_hashes
+from pipeline.data.hashing import Hashes, value_hashes
 from pipeline.data.rows import SourceRows
 from pipeline.data.values import as_text
 
@@ -41,8 +41,7 @@ def copy_warnings(
     warnings = []
     for task, columns in targets.items():
         for target in columns:
-            labelled = ~np.asarray(pd.isna(as_text(train[target])))
-            labels = value_hashes(train[target])[labelled]
+            labelled, labels = labels_of(train, target)
             warnings += [
                 f"Column `{name}` looks like a copy of `{target}`, the target of task `{task}`: "
                 "each value of one stands for one value of the other. Name it under `drop` unless "
@@ -52,6 +51,12 @@ def copy_warnings(
                 and _repeats(train[name][labelled], train[target][labelled])
             ]
     return warnings
+
+
+def labels_of(train: pd.DataFrame, target: str) -> tuple[NDArray[np.bool_], Hashes]:
+    """Returns the rows that have a label, and the hashes of their labels."""
+    labelled = ~np.asarray(pd.isna(as_text(train[target])))
+    return labelled, value_hashes(train[target])[labelled]
 
 
 def _one_to_one(inputs: Hashes, labels: Hashes) -> bool:
@@ -103,22 +108,22 @@ def duplicates(hashes: Hashes, parts: NDArray[np.str_]) -> tuple[dict[str, int],
 
 
 def doubled_notes(
-    rows: Mapping[str, SourceRows], inputs: pd.DataFrame, named: Sequence[str]
+    rows: Mapping[str, SourceRows], hashes: Hashes, named: Sequence[str]
 ) -> list[str]:
     """Returns a sentence for each of several sources with rows that stand in two parts.
 
     Args:
         rows: The rows of each source.
-        inputs: Of all of them, one source after the other.
+        hashes: Of the inputs of all of them, one source after the other.
         named: Sources of the study file: rows made of theirs, such as pieces, follow them.
     """
     if len(rows) == 1:
         return []
     sizes = [len(found.parts) for found in rows.values()]
-    of_source = np.split(row_hashes(inputs), np.cumsum(sizes)[:-1])
+    of_source = np.split(hashes, np.cumsum(sizes)[:-1])
     notes = []
-    for (name, found), hashes in zip(rows.items(), of_source, strict=True):
-        counts = {pair: n for pair, n in duplicates(hashes, found.parts)[0].items() if n}
+    for (name, found), own in zip(rows.items(), of_source, strict=True):
+        counts = {pair: n for pair, n in duplicates(own, found.parts)[0].items() if n}
         if counts and name in named:
             shown = ", ".join(f"{n:,} in {pair}" for pair, n in counts.items())
             notes.append(

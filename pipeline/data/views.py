@@ -10,7 +10,7 @@ from dataclasses import replace
 import pandas as pd
 
 from pipeline.data.references import target_columns
-from pipeline.data.rows import SourceRows, split_source
+from pipeline.data.rows import SourceRows, free_name, split_source
 from pipeline.study.spec import SourceSpec, SplitSpec, StudySpec
 
 _PART, _GROUP, _ID = "view.part", "view.group", "view.id"
@@ -45,18 +45,12 @@ def _divide(
     for inputs, names in readers.items():
         if not inputs:
             continue
-        own = source if inputs == stays else _free_name(f"{source[:40]}_{names[0][:18]}", sources)
+        own = source if inputs == stays else free_name(f"{source[:40]}_{names[0][:18]}", sources)
         sources[own] = _source(spec, source, inputs)
         found[own] = _rows(rows, _columns(spec, inputs, names))
         tasks |= {name: replace(tasks[name], source=own) for name in names}
     ordered = {name: found[name] for name in sources}
     return replace(spec, sources=sources, tasks=tasks), ordered
-
-
-def _free_name(wanted: str, taken: Mapping[str, SourceSpec]) -> str:
-    while wanted in taken:
-        wanted += "_"
-    return wanted
 
 
 def _source(spec: StudySpec, origin: str, inputs: Sequence[str]) -> SourceSpec:
