@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.encoding import Encoder
+from pipeline.data.text_encoding import FOLDER
 from pipeline.models.build import Architecture, load_member
 from pipeline.models.texts import TextRows
 from pipeline.tasks.abstractive import Abstractive
@@ -162,7 +163,7 @@ class Predictor:
         values = {
             "format": FORMAT,
             "encoder": self.encoder.to_json(),
-            "architecture": self.architecture.to_json(),
+            "architecture": self.architecture.with_models_in(FOLDER).to_json(),
             "tasks": [task.to_json() for task in self.tasks],
         }
         text = json.dumps(values, indent=1, allow_nan=False)
@@ -185,6 +186,7 @@ class Predictor:
         values = json.loads((folder / _MODEL_FILE).read_text("utf-8"))
         if values["format"] != FORMAT:
             raise ValueError(f"The model has format {values['format']}, this code reads {FORMAT}.")
+        architecture = Architecture.from_json(values["architecture"])
         parameters = _load(folder / _WEIGHTS_FILE)
         arrays, seen = (
             _load(folder / file) if (folder / file).exists() else {}
@@ -192,7 +194,7 @@ class Predictor:
         )
         return cls(
             encoder=Encoder.from_json(values["encoder"], arrays, folder),
-            architecture=Architecture.from_json(values["architecture"]),
+            architecture=architecture.with_models_in(str(folder / FOLDER)),
             tasks=[TaskInfo.from_json(task) for task in values["tasks"]],
             parameters=parameters,
             seen=seen,
