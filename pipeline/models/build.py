@@ -79,6 +79,11 @@ class Architecture:
         """Names of the rows of texts that the network reads: see `Part.texts`."""
         return (*self.readers, *((TERMS,) if self.linear else ()))
 
+    @property
+    def reads_states(self) -> bool:
+        """Whether a batch brings states of tokens: hundreds of numbers for each."""
+        return any(shape.get("below") for shape in self.readers.values())
+
     def with_models_in(self, folder: str) -> Architecture:
         """Returns it with the pretrained model, where it trains one, in another folder."""
         moved = {name: {**shape, "path": folder} if "path" in shape else shape

@@ -32,6 +32,7 @@ _WEIGHTS_FILE = "weights.npz"
 _ENCODER_FILE = "encoder.npz"  # only where the encoder has arrays: that of texts
 _SEEN_FILE = "seen.npz"
 _CHUNK = 4096  # rows at once: bounds the memory of a large table
+_STATE_CHUNK = 256  # the same where a model reads states of tokens
 
 
 class Predictor:
@@ -91,8 +92,9 @@ class Predictor:
         Raises:
             DataError: A column is missing or holds what cannot be read; it names the column.
         """
-        starts = range(0, max(len(frame), 1), _CHUNK)
-        chunks = [self._answer(frame.iloc[start : start + _CHUNK]) for start in starts]
+        size = _STATE_CHUNK if self.architecture.reads_states else _CHUNK
+        starts = range(0, max(len(frame), 1), size)
+        chunks = [self._answer(frame.iloc[start : start + size]) for start in starts]
         columns = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
         return pd.DataFrame(columns, index=frame.index)
 
