@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from encoder_cases import tiny_folder
 from text_cases import notes
 
 from pipeline import compare, promote, search
 from pipeline.serving.bundle import bundle, requirements
+from pipeline.serving.loading import load_model
 from pipeline.stages.session import find_trial, model_of, open_searched
 from pipeline.study.loading import parse_study
 from pipeline.tracking.store import Store
@@ -84,3 +86,45 @@ def test_a_model_asks_for_what_its_encoders_need() -> None:
     assert "tokenizers" not in {
         line.partition("==")[0] for line in requirements([("encoder", "bag")])
     }
+
+
+TUNED = """
+name: tuned_notes
+sources: {notes: {text: body}}
+tasks: {topic: {kind: multiclass, target: topic, metric: accuracy}}
+split: {train: 0.5, valid: 0.25, test: 0.25, stratify: topic}
+model:
+  encoder:
+    kind: [tfidf, pretrained]
+    width: 8
+    max_tokens: 24
+    finetune: lora
+    layers: {low: 1, high: 2}
+    rank: {choices: [2, 4]}
+    alpha: {low: 2, high: 16}
+    dropout: {low: 0.0, high: 0.2}
+  layers: [8]
+train: {epochs: 3, batch_size: 32, lr: 0.02, encoder_lr: {low: 1.0e-4, high: 1.0e-2, log: true}}
+search: {trials: 4, cohort: 4, pruner: none, finalists: null}
+promote: {gates: {}}
+"""
+
+
+@pytest.mark.slow
+def test_pretrained_layers_are_searched_alike_with_any_number_of_workers(store: Store) -> None:
+    settings = {"model.encoder.path": str(tiny_folder(32, 2))}
+    tables = {"notes": notes(160)}
+    where = {"store": store, "tables": tables, "say": lambda text: None}
+    found = []
+    for n_workers in (1, 2):
+        study = parse_study(TUNED, overrides={**settings, "name": f"tuned_notes_{n_workers}"})
+        document = search(study, n_workers=n_workers, **where)
+        found.append((document["trials"], document["best"]["score"], document["best"]["params"]))
+    assert found[0] == found[1]
+    assert found[0][0]["complete"] == 4
+    assert promote(study, **where).decision == "promoted"
+    session = open_searched(study, store, tables)
+    predictor = model_of(session, find_trial(session, "best"), lambda text: None)
+    raw = notes(20, seed=4)
+    loaded = load_model(f"{study.spec.name}@champion", store.tracking_uri)
+    pd.testing.assert_frame_equal(loaded.predict(raw), predictor.predict(raw), rtol=1e-5)
