@@ -56,7 +56,8 @@ def small_encoder() -> Encoder:
 @pytest.fixture
 def make_predictor(small_encoder: Encoder, small_tasks: tuple[TaskInfo, ...]) -> Callable:
     """Gives an untrained model of the first tasks; another seed, another model."""
-    from pipeline.models.build import Architecture, build, initialise, member_tensors
+    from pipeline.models.architecture import Architecture
+    from pipeline.models.build import build, initialise, member_tensors
     from pipeline.serving.predictor import Predictor
     from pipeline.study.spec import ModelSpec
     from pipeline.tasks.registry import kind_of

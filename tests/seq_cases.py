@@ -7,7 +7,8 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
-from text_cases import FILLER, WORDS
+import pandas as pd
+from text_cases import FILLER, WORDS, notes
 
 SPECIALS = ["<pad>", "</s>", "<unk>", "<s>"]
 
@@ -17,6 +18,7 @@ def _tokenizer(begins: bool) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     words = [*FILLER, *(word for words in WORDS.values() for word in words)]
+    words += ["row", *map(str, range(60))]
     raw = Tokenizer(models.WordLevel(unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
     raw.train_from_iterator(
@@ -26,9 +28,12 @@ def _tokenizer(begins: bool) -> Any:
         single="<s> $A </s>" if begins else "$A </s>", special_tokens=[("<s>", 3), ("</s>", 1)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
+        tokenizer_object=raw,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
         bos_token="<s>" if begins else None,
-    )  # fmt: skip
+    )
 
 
 def _model(kind: str, n_words: int) -> Any:
@@ -42,18 +47,57 @@ def _model(kind: str, n_words: int) -> Any:
     if kind == "t5":
         return T5ForConditionalGeneration(
             T5Config(
-                vocab_size=n_words, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2,
-                pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
-            )  # fmt: skip
+                vocab_size=n_words,
+                d_model=16,
+                d_kv=8,
+                d_ff=32,
+                num_layers=2,
+                num_heads=2,
+                pad_token_id=0,
+                eos_token_id=1,
+                decoder_start_token_id=0,
+            )
         )
     return BartForConditionalGeneration(
         BartConfig(
-            vocab_size=n_words, d_model=16, encoder_layers=2, decoder_layers=2,
-            encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32,
-            decoder_ffn_dim=32, max_position_embeddings=64, pad_token_id=0, bos_token_id=3,
-            eos_token_id=1, decoder_start_token_id=1, forced_eos_token_id=1,
-        )  # fmt: skip
+            vocab_size=n_words,
+            d_model=16,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=32,
+            decoder_ffn_dim=32,
+            max_position_embeddings=64,
+            pad_token_id=0,
+            bos_token_id=3,
+            eos_token_id=1,
+            decoder_start_token_id=1,
+            forced_eos_token_id=1,
+        )
     )
+
+
+STUDY = """
+name: gists
+sources: {notes: {path: notes.csv, text: body}}
+tasks:
+  topic: {kind: multiclass, target: topic, metric: accuracy}
+  gist: {kind: summarisation, mode: abstractive, decoder: pretrained, target: gist, text: body,
+         metric: rouge1, write: 6, beam: 2}
+split: {train: 0.6, valid: 0.2, test: 0.2}
+model: {encoder: {kind: pretrained, max_tokens: 24}, layers: [8]}
+train: {epochs: 2, batch_size: 16, lr: 0.01, encoder_lr: 0.01, patience: null, diagnostics: false}
+search: {trials: 2, cohort: 2, pruner: none, finalists: null}
+promote: {gates: {}}
+"""
+
+
+def gists(n_rows: int = 60, seed: int = 0) -> pd.DataFrame:
+    """Returns documents whose gist follows from their topic."""
+    table = notes(n_rows, seed)
+    table["gist"] = [" ".join(WORDS[topic][:3]) for topic in table["topic"]]
+    return table
 
 
 @cache

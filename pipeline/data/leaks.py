@@ -81,7 +81,7 @@ def _told_targets(spec: StudySpec) -> Iterator[tuple[str, str]]:
     What is chosen from a document stands there by its nature.
     """
     for task, declared in spec.tasks.items():
-        if declared.kind == "abstractive":
+        if declared.writes:
             yield task, written_columns(task)[1]
         elif declared.kind not in SUMMARIES:
             yield from ((task, target) for target in target_columns(spec, task))
@@ -94,7 +94,7 @@ def _read_columns(spec: StudySpec, task: str) -> list[str]:
 
 
 def _shown(spec: StudySpec, task: str, target: str) -> str:
-    return "the reference" if spec.tasks[task].kind == "abstractive" else f"`{target}`"
+    return "the reference" if spec.tasks[task].writes else f"`{target}`"
 
 
 def _refuse_copies(

@@ -25,7 +25,7 @@ from pipeline.text.choice import n_words
 from pipeline.text.cleaning import shown_text
 from pipeline.text.labels import label_sentences
 
-SUMMARIES = ("summarisation", "abstractive")
+SUMMARIES = ("summarisation", "abstractive", "abstractive_pretrained")
 """Kinds whose rows are made here."""
 
 _LONGEST = 100_000  # characters of a document that a decoder may read, of which it reads the first
@@ -116,8 +116,11 @@ def _add_written(found: Pieces, spec: StudySpec, name: str, progress: Progress |
     added.loc[rows, reference] = [one.references[0] for one in documents.documents]
     added.loc[rows, text] = [one.pieces[0] for one in documents.documents]
     added[number] = added[number].astype(np.float64)
+    written = replace(task, target=columns)
+    if task.kind == "abstractive_pretrained":
+        written = replace(written, path=spec.model.encoder.path)
     return Pieces(
-        replace(found.spec, tasks={**found.spec.tasks, name: replace(task, target=columns)}),
+        replace(found.spec, tasks={**found.spec.tasks, name: written}),
         {**found.frames, origin: pd.concat([frame, added], axis=1)},
         {**found.documents, name: documents},
         (*found.warnings, *notes),

@@ -105,7 +105,7 @@ def _content(spec: StudySpec, frame: pd.DataFrame) -> Hashes:
     made = [
         column
         for task in spec.tasks.values()
-        if task.kind == "abstractive" and isinstance(task.target, list)
+        if task.writes and isinstance(task.target, list)
         for column in task.target
     ]
     return row_hashes(frame.drop(columns=made, errors="ignore"))

@@ -146,6 +146,6 @@ class SentenceVectors:
         assert spec.path is not None  # a rule of the study file
         _, model, _ = load_once(spec.path)
         check_length(model, spec.path, spec.max_tokens)
-        if spec.finetune != "none":
+        if spec.finetune != "none" or spec.for_decoder:
             return TokenStates.fit(spec)
         return cls(spec.path, spec.max_tokens, int(model.config.hidden_size))

@@ -1,4 +1,4 @@
-"""The encoder `pretrained` where it is trained: what the first trained layer reads, once."""
+"""The encoder `pretrained` where it is trained or a decoder reads it: states computed once."""
 
 from __future__ import annotations
 
@@ -177,6 +177,8 @@ class TokenStates:
         tokenizer, model, _ = load_once(spec.path)
         below = 0
         n_layers = 0 if spec.finetune == "full" else len(layers_of(model))
+        if spec.finetune == "none":  # the last states, for a decoder
+            below = n_layers
         if spec.most_layers is not None:
             if spec.most_layers > n_layers:
                 raise DataError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,94 +10,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.models.generator import Generator, GeneratorShape
+from pipeline.models.architecture import Architecture
+from pipeline.models.generator import Decoder, Generator, GeneratorShape
 from pipeline.models.heads import LinearHeads, make_heads
 from pipeline.models.layers import Embedding, MemberLayer, dropout
 from pipeline.models.linear_path import LinearPath
+from pipeline.models.reader import Reader
 from pipeline.models.sharing import SHARED
 from pipeline.models.stock import as_sharing
 from pipeline.models.texts import NO_TEXTS, Texts
 from pipeline.models.trunk import Rates
-from pipeline.study.catalogue import load, load_network
-from pipeline.text.ragged import TERMS
+from pipeline.study.catalogue import load, load_decoder, load_network
+
+PRETRAINED = "pretrained"
+"""The encoder whose states a pretrained decoder reads."""
 
 WRITE_NUMBERS = 2**20
 """Chances of words held at once while writing: more fall out of the cache."""
 
 Words = Mapping[str, tuple[Tensor, Tensor | None]]
 """Task to the (B, S) words that it reads, and the (B, T) that it is to write."""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Everything that gives a network its shape; members of one population share it.
-
-    Attributes:
-        sharing: Catalogue name.
-        layers: Width of each layer of the trunk.
-        activation: Non-linearity.
-        norm: `none`, `layer` or `batch`.
-        head_layers: Width of each hidden layer of a head.
-        embedding: Width of a category's vector.
-        n_numeric: Numeric inputs.
-        n_codes: Codes of each categorical input.
-        heads: Task to outputs of its head, in the order of the tasks; of a task that writes, what
-            the trunk says to its decoder.
-        generators: Task to the shape of its decoder, for tasks that write.
-        readers: Encoder of texts to the shape of its network, where its vectors are learned.
-        linear: Columns of the term weights that heads read directly; 0 where they do not.
-        options: Keys of the section `model` that only this sharing reads, such as `experts`.
-    """
-
-    sharing: str
-    layers: tuple[int, ...]
-    activation: str
-    norm: str
-    head_layers: tuple[int, ...]
-    embedding: int
-    n_numeric: int
-    n_codes: tuple[int, ...]
-    heads: Mapping[str, int]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    generators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    readers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    linear: int = 0
-
-    @property
-    def n_features(self) -> int:
-        """Width of the encoded inputs that a task reads."""
-        return self.n_numeric + len(self.n_codes) * self.embedding + self.n_read
-
-    @property
-    def n_read(self) -> int:
-        """Width of what learned encoders say of texts."""
-        return sum(int(shape["width"]) for shape in self.readers.values())
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Names of the rows of texts that the network reads: see `Part.texts`."""
-        return (*self.readers, *((TERMS,) if self.linear else ()))
-
-    @property
-    def reads_states(self) -> bool:
-        """Whether a batch brings states of tokens: hundreds of numbers for each."""
-        return any(shape.get("below") for shape in self.readers.values())
-
-    def with_models_in(self, folder: str) -> Architecture:
-        """Returns it with the pretrained model, where it trains one, in another folder."""
-        moved = {name: {**shape, "path": folder} if "path" in shape else shape
-                 for name, shape in self.readers.items()}  # fmt: skip
-        return replace(self, readers=moved)
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns plain JSON values; the order of `heads` is kept."""
-        return {**asdict(self), "heads": dict(self.heads)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Architecture:
-        """Reads what `to_json` gave."""
-        tuples = {key: tuple(values[key]) for key in ("layers", "head_layers", "n_codes")}
-        return cls(**{**values, **tuples})
 
 
 class MultiTaskModel(nn.Module):
@@ -139,9 +70,17 @@ class MultiTaskModel(nn.Module):
             else None
         )
         self.generators = nn.ModuleList(
-            Generator(n_members, GeneratorShape.from_json(shape), dtype)
+            load_decoder()(n_members, shape, dtype)
+            if "path" in shape
+            else Generator(n_members, GeneratorShape.from_json(shape), dtype)
             for shape in architecture.generators.values()
         )
+        tasks = list(architecture.heads)
+        self._tables = {  # of the readers whose states the decoder of a task looks at
+            task: tasks.index(task) % n_tables
+            for task, shape in architecture.generators.items()
+            if "path" in shape
+        }
 
     def owners(self, name: str) -> Tensor:
         """Returns to which task the entries of a parameter belong.
@@ -178,6 +117,7 @@ class MultiTaskModel(nn.Module):
         codes: Tensor,
         texts: Texts = NO_TEXTS,
         rates: Rates | None = None,
+        for_decoders: bool = True,
     ) -> Tensor:
         """Encodes inputs.
 
@@ -186,23 +126,36 @@ class MultiTaskModel(nn.Module):
             codes: (B, C), or (K, B, C) likewise.
             texts: Of the B rows.
             rates: Dropout of a training step, for networks that read texts.
+            for_decoders: Whether pretrained decoders are to look at states too.
 
         Returns:
             (K, B, F) features; where each task has tables and readers of its own, F has the
-            vectors of all. What a linear path says stands last.
+            vectors of all. Behind them stands what a linear path says, and last the states that
+            pretrained decoders read, row by row in one.
         """
         if numeric.dim() == 2:
             numeric = numeric.expand(self.n_members, *numeric.shape)
         parts = [numeric] if self.embedding is None else [numeric, self.embedding(codes)]
-        parts += [
-            each[table](texts.tokens[name], rates, f"{name}.{table}", texts.states.get(name))
-            for table in range(self._n_tables)
-            for name, each in self._readers()
-        ]
+        looked_at = {*self._tables.values()} if for_decoders else set()
+        states = []
+        for table in range(self._n_tables):
+            for name, each in self._readers():
+                given = texts.tokens[name], rates, f"{name}.{table}", texts.states.get(name)
+                reader = each[table]
+                if name == PRETRAINED and table in looked_at:
+                    assert isinstance(reader, Reader)
+                    vectors, last = reader.read(*given)
+                    states.append(last.flatten(2))
+                else:
+                    vectors = reader(*given)
+                parts.append(vectors)
         if self.linear is not None:
             assert texts.terms is not None, "a linear path reads term weights"
             parts.append(self.linear(texts.terms))
-        return torch.cat(parts, dim=2) if len(parts) > 1 else numeric
+        parts += states
+        if len(parts) == 1:
+            return numeric
+        return torch.cat([part.expand(self.n_members, -1, -1) for part in parts], dim=2)
 
     def _readers(self) -> Iterator[tuple[str, nn.ModuleList]]:
         for name, each in self.readers.items():
@@ -221,10 +174,7 @@ class MultiTaskModel(nn.Module):
                 losses of those words (see `Generator.losses`); else what the trunk says to the
                 decoder.
         """
-        said = None
-        if self.linear is not None:
-            width = self.linear.width
-            features, said = features[..., :-width], features[..., -width:]
+        features, said, states = self._parted(features)
         if rates is not None:
             features = dropout(features, rates.inputs, rates.noise, "inputs")
         if self.sharing.own_inputs:
@@ -232,14 +182,33 @@ class MultiTaskModel(nn.Module):
         outputs: Tensor = self.heads(self.sharing(features, rates), rates)
         if said is not None and self.linear is not None:
             outputs = self.linear.add(outputs, said)
-        return outputs if not words else self._scored(outputs, words, rates)
+        return outputs if not words else self._scored(outputs, words, states, rates)
 
-    def _generators(self) -> Iterator[tuple[str, Generator]]:
+    def _parted(self, features: Tensor) -> tuple[Tensor, Tensor | None, Mapping[int, Tensor]]:
+        """Returns the inputs of the trunk, what a linear path says, and tables to their states."""
+        shape = self.architecture
+        own = len(shape.n_codes) * shape.embedding + shape.n_read
+        linear = 0 if self.linear is None else self.linear.width
+        widths = [shape.n_numeric + self._n_tables * own, linear]
+        inputs, said, states = torch.split(
+            features, [*widths, features.shape[2] - sum(widths)], dim=2
+        )
+        found = {}
+        tables = sorted({*self._tables.values()})
+        if tables and states.shape[2]:
+            width = int(shape.readers[PRETRAINED]["width"]) + 1
+            for table, flat in zip(tables, states.chunk(len(tables), dim=2), strict=True):
+                found[table] = flat.reshape(*flat.shape[:2], flat.shape[2] // width, width)
+        return inputs, said if linear else None, found
+
+    def _generators(self) -> Iterator[tuple[str, Decoder]]:
         for task, generator in zip(self.architecture.generators, self.generators, strict=True):
-            assert isinstance(generator, Generator)
+            assert isinstance(generator, Decoder)
             yield task, generator
 
-    def _scored(self, outputs: Tensor, words: Words, rates: Rates | None) -> Tensor:
+    def _scored(
+        self, outputs: Tensor, words: Words, states: Mapping[int, Tensor], rates: Rates | None
+    ) -> Tensor:
         """Puts the losses of words in the place of what the trunk says to decoders."""
         heads = self.architecture.heads
         parts = dict(zip(heads, torch.split(outputs, list(heads.values()), dim=1), strict=True))
@@ -248,6 +217,7 @@ class MultiTaskModel(nn.Module):
                 continue
             source, target = words[task]
             assert target is not None, "a loss is one of words to write"
+            source = states[self._tables[task]] if task in self._tables else source
             losses = generator.losses(parts[task].mT, source, target, rates).mT  # (K, 2, B)
             parts[task] = nn.functional.pad(losses, (0, 0, 0, heads[task] - 2))
         return torch.cat(list(parts.values()), dim=1)
@@ -278,13 +248,33 @@ class MultiTaskModel(nn.Module):
 
         Of a task that writes and is named in `words`, the outputs are what it writes.
         """
-        outputs = self.decide(self.encode(numeric, codes, texts, rates), rates)
+        features = self.encode(numeric, codes, texts, rates, bool(words))
+        outputs = self.decide(features, rates)
         heads = self.architecture.heads
         parts = torch.split(outputs, list(heads.values()), dim=1)
         answers = {task: part.mT for task, part in zip(heads, parts, strict=True)}
+        states = self._parted(features)[2]
         for task, (source, _) in (words or {}).items():
+            source = states[self._tables[task]] if task in self._tables else source
             answers[task] = self.write(task, answers[task], source)
         return answers
+
+    def read_by(self, task: str, source: Tensor, texts: Texts) -> Tensor:
+        """Returns what a decoder reads of B rows, for `write`.
+
+        Args:
+            task: Which writes.
+            source: (B, S) words.
+            texts: Of the rows.
+        """
+        if task not in self._tables:
+            return source
+        each = self.readers[PRETRAINED]
+        assert isinstance(each, nn.ModuleList)
+        reader = each[self._tables[task]]
+        assert isinstance(reader, Reader)
+        states = reader.read(texts.tokens[PRETRAINED], None, "", texts.states.get(PRETRAINED))[1]
+        return states.expand(self.n_members, -1, -1, -1)
 
     def write(self, task: str, opening: Tensor, source: Tensor) -> Tensor:
         """Writes texts.
@@ -292,17 +282,18 @@ class MultiTaskModel(nn.Module):
         Args:
             task: Which writes.
             opening: (K, B, width) what the trunk says to its decoder.
-            source: (B, S) words that it reads.
+            source: (B, S) words that it reads; of a pretrained decoder, (K, B, L, D + 1).
 
         Returns:
             (K, B, T) numbers of words.
         """
-        generator = dict(self._generators())[task]
-        shape = generator.shape
-        at_once = max(16, WRITE_NUMBERS // (self.n_members * shape.beam * shape.vocabulary))
-        openings, sources = torch.split(opening, at_once, dim=1), torch.split(source, at_once)
+        generator, shape = dict(self._generators())[task], self.architecture.generators[task]
+        numbers = self.n_members * shape["beam"] * shape["vocabulary"]
+        at_once = max(16, WRITE_NUMBERS // numbers)
+        openings = torch.split(opening, at_once, dim=1)
+        sources = torch.split(source, at_once, dim=source.dim() // 4)  # rows, or members first
         texts = [
-            generator.write(own, words, shape.beam)
+            generator.write(own, words, shape["beam"])
             for own, words in zip(openings, sources, strict=True)
         ]
         return torch.cat(texts, dim=1).to(opening.dtype)

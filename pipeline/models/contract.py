@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.build import Architecture, MultiTaskModel, initialise, member_tensors
+from pipeline.models.architecture import Architecture
+from pipeline.models.build import MultiTaskModel, initialise, member_tensors
 from pipeline.models.sharing import Sharing
 from pipeline.study.spec import ModelSpec
 

@@ -12,7 +12,7 @@ from pipeline.models.sharing import SHARED, Sharing
 from pipeline.models.trunk import MLP, Rates
 
 if TYPE_CHECKING:
-    from pipeline.models.build import Architecture
+    from pipeline.models.architecture import Architecture
 
 
 class Unit(MemberLayer):

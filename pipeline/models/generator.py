@@ -14,6 +14,7 @@ size V or more stands for a word outside it, which can only be copied.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -58,6 +59,37 @@ class GeneratorShape:
     def from_json(cls, values: Mapping[str, Any]) -> GeneratorShape:
         """Reads what `to_json` gave."""
         return cls(**values)
+
+
+class Decoder(nn.Module, ABC):
+    """What writes the texts of one task, for K members; every promise of a layer holds."""
+
+    @abstractmethod
+    def losses(
+        self, opening: Tensor, source: Tensor, target: Tensor, rates: Rates | None
+    ) -> Tensor:
+        """Returns the (K, R, 2) losses of references: means over their words.
+
+        The first is that of -log p of the words, the second that of -log p averaged over the
+        vocabulary; with smoothing e the loss is (1 - e) times the first plus e times the second.
+        Rows without words, which belong to other tasks, have no loss and cost nothing.
+
+        Args:
+            opening: (K, R, width) what the trunk says.
+            source: What is read: (R, S) words, or (K, R, L, D + 1) of `Reader.read`.
+            target: (R, T) words, PAD behind the end.
+            rates: Dropout of a training step.
+        """
+
+    @abstractmethod
+    def write(self, opening: Tensor, source: Tensor, beam: int) -> Tensor:
+        """Returns the (K, R, T) words of texts, PAD from the end on.
+
+        Args:
+            opening: (K, R, width) what the trunk says.
+            source: As for `losses`.
+            beam: Texts kept while searching; 1 is greedy.
+        """
 
 
 class Words(MemberLayer):
@@ -112,8 +144,8 @@ class Reading:
         )
 
 
-class Generator(nn.Module):
-    """The decoder of one task.
+class Generator(Decoder):
+    """The decoder of one task, learned from nothing.
 
     Args:
         n_members: K.
@@ -143,12 +175,7 @@ class Generator(nn.Module):
     def losses(
         self, opening: Tensor, source: Tensor, target: Tensor, rates: Rates | None
     ) -> Tensor:
-        """Returns the (K, R, 2) losses of references: means over their words; see `score`.
-
-        The first is that of -log p of the words, the second that of -log p averaged over the
-        vocabulary; with smoothing e the loss is (1 - e) times the first plus e times the second.
-        Rows without words, which belong to other tasks, have no loss and cost nothing.
-        """
+        """See `Decoder.losses` and `score`."""
         present = target != PAD  # (R, T)
         rows = present.any(1).nonzero().squeeze(1)
         found = opening[..., :2] * 0

@@ -17,7 +17,7 @@ from pipeline.models.layers import Linear, MemberLayer, dropout
 from pipeline.models.trunk import MLP, Rates
 
 if TYPE_CHECKING:
-    from pipeline.models.build import Architecture
+    from pipeline.models.architecture import Architecture
 
 
 class LinearHeads(MemberLayer):

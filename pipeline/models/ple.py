@@ -14,7 +14,7 @@ from pipeline.models.sharing import SHARED, Sharing, by_task
 from pipeline.models.trunk import MLP, Rates
 
 if TYPE_CHECKING:
-    from pipeline.models.build import Architecture
+    from pipeline.models.architecture import Architecture
 
 
 class Extraction(nn.Module):

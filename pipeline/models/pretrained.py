@@ -37,6 +37,10 @@ class Pretrained(Reader):
         self.width = shape["width"]
         self._below, self._places = shape["below"], shape["places"]
         self._pad, self._unknown = shape["pad"], shape["unknown"]
+        self._dtype = dtype
+        self.layers: Slices | None = None
+        if shape["layers"] == 0:  # the last states are what was computed
+            return
         _, model, _ = load_once(shape["path"])
         module, trained, drawn = _trainable(
             model, shape["below"], shape["layers"], shape["rank"], shape["scale"], self.width
@@ -49,7 +53,7 @@ class Pretrained(Reader):
         is_lora = spec.finetune == "lora"
         return {
             "tokens": n_tokens,
-            "layers": spec.trained_layers,
+            "layers": 0 if spec.finetune == "none" else spec.trained_layers,
             "rank": spec.rank if is_lora else 0,
             "scale": spec.alpha / spec.rank if is_lora else 0.0,
         }
@@ -60,33 +64,61 @@ class Pretrained(Reader):
         """Reads (B, L) or (K, B, L) tokens, and (B, L, D) states at the cut, into (K, B, D)."""
         some = tokens.shape[-2] > 0  # models cannot read none
         if some and (torch.is_grad_enabled() or tokens.dim() == 3):
-            return self._read(tokens, states, rates, site)
-        like = next(self.layers.parameters())
-        found = like.new_zeros(len(like), tokens.shape[-2], self.width)
+            return self._pooled(*self._last(tokens, states, rates, site))
+        found = self._zeros(tokens.shape[-2], self.width)
         for rows, length in blocks((tokens != PAD).sum(-1), _TOKENS) if some else ():
             own = None if states is None else states[rows, :length]
-            found[:, rows] = self._read(tokens[rows, :length], own, rates, site)
+            found[:, rows] = self._pooled(*self._last(tokens[rows, :length], own, rates, site))
         return found
 
-    def _read(
+    def read(
+        self, tokens: Tensor, rates: Rates | None, site: str, states: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See `Reader.read`."""
+        some = tokens.shape[-2] > 0
+        if not some:
+            empty = self._zeros(0, tokens.shape[-1], self.width + 1)
+            return empty[:, :, 0, :-1], empty
+        last, present, shown = self._last(tokens, states, rates, site)
+        whole = torch.cat([last, shown.unsqueeze(-1).expand_as(last[..., :1]).to(last.dtype)], 3)
+        missing = tokens.shape[-1] - whole.shape[2]
+        return self._pooled(last, present, shown), nn.functional.pad(whole, (0, 0, 0, missing))
+
+    def _zeros(self, *sizes: int) -> Tensor:
+        """Returns zeros like the answers: of all members, or of one where they are the same."""
+        if self.layers is None:
+            return torch.zeros(1, *sizes, dtype=self._dtype)
+        like = next(self.layers.parameters())
+        return like.new_zeros(len(like), *sizes)
+
+    def _last(
         self, tokens: Tensor, states: Tensor | None, rates: Rates | None, site: str
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns (K, B, L, D) last states, whether there is a token, and whether it is shown."""
         tokens = tokens[..., : self._places]  # padded to more than is ever read
         states = None if states is None else states[:, : self._places]
         present = tokens != PAD
         first = torch.arange(tokens.shape[-1], device=tokens.device) == 0
         shown = present | first  # attention among nothing is not a number
+        if self.layers is None:
+            assert states is not None, "nothing is trained, so all was computed"
+            return states.unsqueeze(0), present, shown
         own = (tokens - FIRST_TOKEN).masked_fill(tokens == UNKNOWN, self._unknown)
         own = own.masked_fill(~present, self._pad)
         each = [own] * len(next(self.layers.parameters())) if own.dim() == 2 else own.unbind(0)
         masks = [shown] * len(each) if shown.dim() == 2 else shown.unbind(0)
-        means = []
         runs = self.layers.runs(rates, f"{site}.layers")
-        for run, ids, mask in zip(runs, each, masks, strict=True):
-            last = run(ids, states, mask.to(torch.int64))  # (B, L, D)
-            weight = mask.unsqueeze(2).to(last.dtype)
-            means.append((last * weight).sum(1) / weight.sum(1))
-        unit: Tensor = nn.functional.normalize(torch.stack(means), dim=2) * self.width**0.5
+        lasts = [
+            run(ids, states, mask.to(torch.int64))
+            for run, ids, mask in zip(runs, each, masks, strict=True)
+        ]
+        return torch.stack(lasts), present, shown
+
+    def _pooled(self, last: Tensor, present: Tensor, shown: Tensor) -> Tensor:
+        """Returns the (K, B, D) scaled means of the states that are shown."""
+        weight = shown.unsqueeze(-1).to(last.dtype)
+        mean = (last * weight).sum(2) / weight.sum(-2)
+        unit: Tensor = nn.functional.normalize(mean, dim=2) * self.width**0.5
         return unit.masked_fill(~present.any(-1).unsqueeze(-1), 0)
 
 

@@ -62,6 +62,19 @@ class Reader(nn.Module, ABC):
             (K, B, D).
         """
 
+    def read(
+        self, tokens: Tensor, rates: Rates | None, site: str, states: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Reads documents for a decoder too, where the reader is one of a pretrained model.
+
+        Arguments as for `forward`. Answers may be (1, ...) where they are the same for all members.
+
+        Returns:
+            The (K, B, D) vectors, and (K, B, L, D + 1): the last states, and 1 behind each that
+            may be looked at, 0 behind others.
+        """
+        raise NotImplementedError("only a pretrained encoder has states that a decoder can read")
+
 
 def blocks(lengths: Tensor, n_tokens: int) -> Iterator[tuple[Tensor, int]]:
     """Yields rows of similar lengths that together have about so many tokens, and the longest."""

@@ -11,7 +11,7 @@ from pipeline.models.sharing import Sharing, by_task
 from pipeline.models.trunk import MLP, Rates
 
 if TYPE_CHECKING:
-    from pipeline.models.build import Architecture
+    from pipeline.models.architecture import Architecture
 
 
 class Separate(Sharing):

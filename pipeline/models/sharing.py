@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from pipeline.models.build import Architecture
+    from pipeline.models.architecture import Architecture
     from pipeline.models.trunk import Rates
 
 SHARED = -1

@@ -136,15 +136,23 @@ class Slices(MemberLayer):
         if not chance:
             yield
             return
-        layers = [part for part in self.module.modules() if isinstance(part, nn.Dropout)]
-        before = [layer.p for layer in layers]
+        places = [found for part in self.module.modules() if (found := _chance_of(part))]
+        before = [getattr(part, key) for part, key in places]
         try:
             self.module.train()
-            for layer in layers:
-                layer.p = chance
+            for part, key in places:
+                setattr(part, key, chance)
             with seeded(seed):
                 yield
         finally:
             self.module.eval()
-            for layer, p in zip(layers, before, strict=True):
-                layer.p = p
+            for (part, key), p in zip(places, before, strict=True):
+                setattr(part, key, p)
+
+
+def _chance_of(part: nn.Module) -> tuple[nn.Module, str] | None:
+    """Returns where a module has a chance of dropping: a layer's, or a number beside a function."""
+    if isinstance(part, nn.Dropout):
+        return part, "p"
+    named = vars(part).get("dropout")
+    return (part, "dropout") if isinstance(named, float) and named > 0 else None

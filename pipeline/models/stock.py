@@ -14,7 +14,7 @@ from pipeline.models.layers import MemberLayer, Noise
 from pipeline.models.sharing import Sharing
 
 if TYPE_CHECKING:
-    from pipeline.models.build import Architecture
+    from pipeline.models.architecture import Architecture
     from pipeline.models.trunk import Rates
 
 _STATISTICS = "running_"

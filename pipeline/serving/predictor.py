@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from pipeline.data.encoding import Encoder
 from pipeline.data.text_encoding import FOLDER
-from pipeline.models.build import Architecture, load_member
+from pipeline.models.architecture import Architecture
+from pipeline.models.build import load_member
 from pipeline.models.texts import TextRows
 from pipeline.tasks.abstractive import Abstractive
 from pipeline.tasks.base import TaskInfo
@@ -61,6 +62,8 @@ class Predictor:
         self.parameters = dict(parameters)
         self.seen = dict(seen or {})
         self._kinds = [kind_of(task) for task in self.tasks]
+        for kind in self._writers:
+            kind.ready()
         self._model = load_member(architecture, parameters)
 
     @property
@@ -166,7 +169,7 @@ class Predictor:
             "format": FORMAT,
             "encoder": self.encoder.to_json(),
             "architecture": self.architecture.with_models_in(FOLDER).to_json(),
-            "tasks": [task.to_json() for task in self.tasks],
+            "tasks": [task.with_models_in(FOLDER).to_json() for task in self.tasks],
         }
         text = json.dumps(values, indent=1, allow_nan=False)
         (folder / _MODEL_FILE).write_text(text, encoding="utf-8")
@@ -197,7 +200,10 @@ class Predictor:
         return cls(
             encoder=Encoder.from_json(values["encoder"], arrays, folder),
             architecture=architecture.with_models_in(str(folder / FOLDER)),
-            tasks=[TaskInfo.from_json(task) for task in values["tasks"]],
+            tasks=[
+                TaskInfo.from_json(task).with_models_in(str(folder / FOLDER))
+                for task in values["tasks"]
+            ],
             parameters=parameters,
             seen=seen,
         )

@@ -24,7 +24,7 @@ class Entry:
         options: Keys of its section that only some methods read; giving one to a method that
             does not read it is a fault.
         network: For an encoder of texts whose vectors are learned: `module:Name` of the network
-            that reads its tokens; `target` is what fits them.
+            that reads its tokens; `target` is what fits them. Likewise what writes for a kind.
         metrics: For a kind of task: its metrics, the default primary one first.
         needs: Modules of an extra of this package that must be installed.
         extra: Which extra; or the whole requirement, where the modules belong to no extra.
@@ -95,6 +95,15 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             options=("text", "vocabulary", "read", "write", "width", "beam"),
             metrics=("rougeL", "rouge1", "rouge2"),
         ),
+        "abstractive_pretrained": Entry(
+            "pipeline.tasks.abstractive_pretrained:PretrainedAbstractive",
+            "a text written by the decoder of a pretrained encoder-decoder",
+            options=("text", "decoder", "path", "write", "beam"),
+            metrics=("rougeL", "rouge1", "rouge2"),
+            needs=("transformers",),
+            extra="text",
+            network="pipeline.models.pretrained_decoder:PretrainedDecoder",
+        ),
     },
     "encoder": {
         "tfidf": Entry(
@@ -106,7 +115,7 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             "pipeline.data.sentence_vectors:SentenceVectors",
             "a Hugging Face encoder, mean pooled; frozen, or trained with the trunk",
             options=("path", "max_tokens", "finetune", "layers", "rank", "alpha", "dropout",
-                     "most_layers"),
+                     "most_layers", "for_decoder"),
             network="pipeline.models.pretrained:Pretrained",
         ),
         "bag": Entry(
@@ -313,6 +322,11 @@ def load(role: str, name: str) -> Any:
 def load_network(encoder: str) -> Any:
     """Imports and returns the network that reads the tokens of an encoder of texts."""
     return _imported(entry("encoder", encoder).network)
+
+
+def load_decoder() -> Any:
+    """Imports and returns the network that writes with a pretrained decoder."""
+    return _imported(entry("kind", "abstractive_pretrained").network)
 
 
 def _imported(target: str) -> Any:

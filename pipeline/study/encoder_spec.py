@@ -40,6 +40,8 @@ class EncoderSpec:
             and all for `lora`.
         most_layers: The most that `layers` may be in a trial, which is where states are kept;
             filled in.
+        for_decoder: Of `pretrained`: whether its decoder writes for a task, so that a state of
+            each token is kept; filled in.
         rank: Of `lora`: rank of its maps. 8, with which Hu et al. fine-tune RoBERTa.
         alpha: Of `lora`: maps count `alpha` / `rank`. 16, twice the rank, as is usual, so that a
             few epochs move them.
@@ -71,6 +73,7 @@ class EncoderSpec:
     finetune: Literal["none", "last_n", "lora", "full"] = "none"
     layers: Annotated[Count | None, SEARCHABLE] = None
     most_layers: Count | None = None
+    for_decoder: bool = False
     rank: Annotated[int, Field(ge=1, le=512), SEARCHABLE] = 8
     alpha: Annotated[Positive, SEARCHABLE] = 16.0
     max_tokens: Annotated[int, Field(ge=8)] = 256
@@ -109,7 +112,8 @@ class EncoderSpec:
             key: value for key, value in asdict(self).items()
             if SEARCHABLE not in get_args(hints[key])
         }  # fmt: skip
-        unread = () if self.finetune != "none" else ("finetune", "most_layers")
+        unread = ["most_layers", "finetune"] if self.finetune == "none" else []
+        unread += [] if self.for_decoder else ["for_decoder"]
         if self.finetune != "none":
             found["finetune"] = "states" if self.most_layers else "tokens"
         return {key: value for key, value in found.items() if key not in unread}

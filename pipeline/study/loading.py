@@ -153,6 +153,7 @@ def parse_study(
     tree, more = parse_ranges(raw)
     _name_modes(tree)
     _note_layers(tree)
+    _note_decoders(tree)
     faults += more + _expand_weights(tree)
     spec, sound, more = validate(tree)
     told = {fault.key for fault in faults}  # a key left out for its fault is not missing too
@@ -196,6 +197,9 @@ def _names(tree: Tree, section: str) -> list[str]:
     return [str(name) for name in found] if isinstance(found, dict) else []
 
 
+_OWN_KIND, _PRETRAINED_KIND = "abstractive", "abstractive_pretrained"
+
+
 def _name_modes(tree: Tree) -> None:
     """Turns a summary's mode into its kind: what chooses and what writes share no settings."""
     tasks = tree.get("tasks")
@@ -205,6 +209,21 @@ def _name_modes(tree: Tree) -> None:
                 task["kind"] = "abstractive"
             if task.get("mode") in ("extractive", "abstractive"):
                 del task["mode"]
+        if isinstance(task, dict) and task.get("kind") in (_OWN_KIND, _PRETRAINED_KIND):
+            kind = {"own": _OWN_KIND, "pretrained": _PRETRAINED_KIND}.get(str(task.get("decoder")))
+            if kind is not None:
+                task["kind"] = kind
+                del task["decoder"]
+
+
+def _note_decoders(tree: Tree) -> None:
+    """Notes at the encoder that a decoder reads its states."""
+    model, tasks = tree.get("model"), tree.get("tasks")
+    encoder = model.get("encoder") if isinstance(model, dict) else None
+    found = tasks.values() if isinstance(tasks, dict) else ()
+    written = [t for t in found if isinstance(t, dict) and t.get("kind") == _PRETRAINED_KIND]
+    if isinstance(encoder, dict) and written:
+        encoder["for_decoder"] = True
 
 
 def _note_layers(tree: Tree) -> None:

@@ -99,7 +99,7 @@ def _kind_faults(key: str, task: TaskSpec, given: Mapping[str, Any]) -> Iterable
                     "Only `multilabel` takes a list of 0/1 columns.")  # fmt: skip
     if several and len(set(task.target)) < len(task.target):
         yield Fault(f"{key}.target", "must not repeat a column", str(task.target))
-    if task.kind in ("summarisation", "abstractive"):
+    if task.writes or task.kind == "summarisation":
         yield from _summary_faults(key, task)
     if task.kind == "multilabel" and several == (task.separator is not None):
         yield Fault(f"{key}.target", "must be a list of 0/1 columns, or one column and `separator`",
@@ -274,7 +274,7 @@ def _train_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
     found = given.get("augment", {}).get("mixup", 0.0)
     ends = found.bounds() if isinstance(found, Range | Choices) else [("", found)]
     mixup = max(float(value) for _, value in ends)
-    writing = [name for name, task in spec.tasks.items() if task.kind == "abstractive"]
+    writing = [name for name, task in spec.tasks.items() if task.writes]
     if mixup > 0 and writing:
         rule = f"cannot stand beside the task `{writing[0]}`, which writes: words do not mix"
         yield Fault("train.augment.mixup", rule, f"{mixup:g}")

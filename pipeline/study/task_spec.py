@@ -55,12 +55,19 @@ class TaskSpec:
         title: Column of the documents' titles, where they are known when predicting.
         mode: Of `summarisation`: `extractive`, the default, chooses sentences of the document;
             `abstractive` writes words, and is the kind `abstractive` by another name.
+        decoder: Of `mode: abstractive`: what writes. `own`, the default, is a small decoder that is
+            learned from nothing and copies words of its document; `pretrained` trains the decoder
+            of the encoder-decoder under `model.encoder.path`, and is the kind
+            `abstractive_pretrained` by another name. `own` by default: a step of the other takes a
+            hundred times as long, and only some models have one.
+        path: Of `abstractive_pretrained`: where the model lies; filled in.
         unit: What is chosen: `sentence` by default, or `clause` (parts between commas), which
             suits titles.
         budget: How much is chosen; by default the mean share that references have on train.
         vocabulary: Words that can be written without copying them; 6000.
         read: Words of a document that are read; 120.
-        write: Most words that are written; 24.
+        write: Most words that are written, 24; of a pretrained decoder tokens, 32, which are about
+            as much.
         width: Of the decoder's states; 96.
         beam: Texts kept while writing; 3. With 1 the likeliest word is taken each time.
         options: What a kind of your own reads, by names of its own choice.
@@ -82,6 +89,8 @@ class TaskSpec:
     text: str | None = None
     title: str | None = None
     mode: Literal["extractive", "abstractive"] | None = None
+    decoder: Literal["own", "pretrained"] | None = None
+    path: str | None = None
     unit: Literal["sentence", "clause"] | None = None
     budget: BudgetSpec | None = None
     vocabulary: Annotated[int, Field(ge=10, le=200_000)] | None = None
@@ -90,3 +99,8 @@ class TaskSpec:
     width: Annotated[int, Field(ge=2)] | None = None
     beam: Annotated[int, Field(ge=1, le=32)] | None = None
     options: Options = field(default_factory=dict)
+
+    @property
+    def writes(self) -> bool:
+        """Whether a text is written word by word."""
+        return self.kind in ("abstractive", "abstractive_pretrained")

@@ -29,6 +29,29 @@ def text_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
                 yield Fault(key, f"must not be the {roles[column]} too", column, hint)
     yield from _encoder_faults(spec, tree)
     yield from _augment_faults(spec, tree)
+    for name, task in spec.tasks.items():
+        if task.kind == "abstractive_pretrained":
+            yield from _decoder_faults(spec, name)
+
+
+def _decoder_faults(spec: StudySpec, name: str) -> Iterable[Fault]:
+    """Yields what a pretrained decoder lacks: it reads what the encoder `pretrained` gives."""
+    task, encoder = spec.tasks[name], spec.model.encoder
+    key = f"tasks.{name}.decoder"
+    hint = "Give `model.encoder.path`, an encoder-decoder, or leave `decoder` out."
+    if "pretrained" not in encoder.kinds:
+        rule = "`pretrained` needs `pretrained` among the encoders, whose states it reads"
+        yield Fault(key, rule, ", ".join(encoder.kinds), hint)
+    if task.path is not None:
+        yield Fault(f"tasks.{name}.path", "is not read", task.path, hint)
+    source = spec.sources.get(spec.source_of(name))
+    texts = () if source is None else source.text_columns
+    if task.text is not None and task.text not in texts:
+        rule = "must be among the texts of its source, which the encoder reads for the decoder"
+        yield Fault(f"tasks.{name}.text", rule, task.text, near_miss(task.text, list(texts)))
+    elif task.inputs is not None and task.text is not None and task.text not in task.inputs:
+        rule = "must be among the inputs of its task, of which the decoder reads the texts"
+        yield Fault(f"tasks.{name}.text", rule, task.text)
 
 
 def column_roles(spec: StudySpec) -> dict[str, str]:
@@ -68,7 +91,7 @@ def _encoder_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]
             yield Fault("model.encoder.kind", rule, kind, remedy)
     read = {option for kind in encoder.kinds if kind in names("encoder")
             for option in CATALOGUE["encoder"][kind].options}  # fmt: skip
-    for option in sorted(set(given) - {"kind"} - read):
+    for option in sorted(set(given) - {"kind", "for_decoder"} - read):
         rule = f"is not read by `{'`, `'.join(encoder.kinds)}`"
         yield Fault(f"model.encoder.{option}", rule, str(given[option]), "Leave it out.")
     if "pretrained" in encoder.kinds and encoder.path is None:
@@ -90,6 +113,7 @@ def _finetune_faults(spec: StudySpec, given: Mapping[str, Any]) -> Iterable[Faul
         return
     for option, ways in _READ_BY.items():
         elsewhere = option == "dropout" and "transformer" in encoder.kinds
+        elsewhere |= option == "dropout" and encoder.for_decoder
         if option in given and encoder.finetune not in ways and not elsewhere:
             rule = f"is not read with `finetune: {encoder.finetune}`"
             hint = f"Leave it out, or use `finetune: {' or '.join(ways)}`."

@@ -145,15 +145,17 @@ class Abstractive(Kind):
         target = np.full((len(labels), 1 + self.write_most + self.read_most), np.nan, np.float32)
         rows = ~labels[number].isna().to_numpy(dtype=bool)
         target[rows, 0] = labels[number][rows].astype(np.float64)
-        written = [
-            _padded(number_words(split_words(str(one)), self._numbers), self.write_most)
-            for one in labels[reference][rows]
-        ]
-        if written:
+        if rows.any():
+            written = self.references([str(one) for one in labels[reference][rows]])
             target[rows, 1 : 1 + self.write_most] = written
             texts = [str(one) for one in labels[text][rows]]
             target[rows, 1 + self.write_most :] = self.sources(texts)
         return target
+
+    def references(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Returns the (N, T) numbers of the words of references and the end, 0 behind it."""
+        words = (number_words(split_words(text), self._numbers) for text in texts)
+        return np.array([_padded(numbers, self.write_most) for numbers in words])
 
     def sources(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Returns the (N, S) numbers of the words that are read of texts, 0 behind the last."""
@@ -179,7 +181,10 @@ class Abstractive(Kind):
         }
         return self.encode(pd.DataFrame(values))
 
-    def generator(self) -> Mapping[str, int] | None:
+    def ready(self) -> None:
+        """Loads what answering needs from files, where it needs any."""
+
+    def generator(self) -> Mapping[str, Any] | None:
         """Returns the shape of the decoder."""
         return {key: int(self.info.options[key]) for key in DEFAULTS}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -60,6 +60,12 @@ class TaskInfo:
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values."""
         return asdict(self)
+
+    def with_models_in(self, folder: str) -> TaskInfo:
+        """Returns it with the pretrained model, where it writes by one, in another folder."""
+        if "path" not in self.options:
+            return self
+        return replace(self, options={**self.options, "path": folder})
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> TaskInfo:
@@ -132,7 +138,7 @@ class Kind(ABC):
         """Counts what a metric averages over: labelled rows, or the documents they belong to."""
         return len(target)
 
-    def generator(self) -> Mapping[str, int] | None:
+    def generator(self) -> Mapping[str, Any] | None:
         """Returns the shape of the task's decoder, for kinds whose answers are written."""
         return None
 

@@ -103,7 +103,7 @@ def states_at(model: Any, below: int, tokens: Tensor, shown: Tensor) -> Tensor:
 
     Args:
         model: The whole encoder.
-        below: Layers below the cut, at least one fewer than there are.
+        below: Layers below the cut; where it is all of them, the last states are what is read.
         tokens: (B, L) numbers of its own tokenizer.
         shown: (B, L) int64, 1 where a token is read.
     """
@@ -111,7 +111,11 @@ def states_at(model: Any, below: int, tokens: Tensor, shown: Tensor) -> Tensor:
     def stop(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         raise _Enough(given[0] if given else named["hidden_states"])
 
-    handle = layers_of(model)[below].register_forward_pre_hook(stop, with_kwargs=True)
+    layers = layers_of(model)
+    if below == len(layers):
+        last: Tensor = model(input_ids=tokens, attention_mask=shown).last_hidden_state
+        return last
+    handle = layers[below].register_forward_pre_hook(stop, with_kwargs=True)
     try:
         model(input_ids=tokens, attention_mask=shown)
     except _Enough as enough:
@@ -167,15 +171,15 @@ def trained_names(model: Any, upper: Upper, width: int, layers: int | None) -> l
     """
     row = torch.tensor([_PROBE[0]])
     states = torch.ones(*row.shape, 1) * torch.linspace(-1, 1, width)
-    found = _with_part(upper, lambda: upper(row, states, torch.ones_like(row)))
+    found = with_part(upper, lambda: upper(row, states, torch.ones_like(row)))
     if layers is None:
         return found
     first = len(layers_of(model)) - layers
-    lower = _with_part(model, lambda: states_at(model, first, row, torch.ones_like(row)))
+    lower = with_part(model, lambda: states_at(model, first, row, torch.ones_like(row)))
     return [name for name in found if name.removeprefix("model.") not in set(lower)]
 
 
-def _with_part(module: nn.Module, run: Callable[[], Tensor]) -> list[str]:
+def with_part(module: nn.Module, run: Callable[[], Tensor]) -> list[str]:
     """Returns the parameters of a module that have a part in what it gives."""
     module.requires_grad_(True)
     try:

@@ -13,6 +13,9 @@ from pipeline.training.state import FlatState
 PRETRAINED = "pretrained"
 """The encoder whose layers have a learning rate of their own."""
 
+_DECODER = 5e-5
+"""The same of a pretrained decoder, all of which is trained."""
+
 _DEFAULT = {"last_n": 5e-5, "full": 5e-5, "lora": 5e-4}
 """See `TrainSpec.encoder_lr`."""
 
@@ -34,8 +37,16 @@ def lr_shares(members: Sequence[Member], state: FlatState, lr: Tensor) -> Tensor
         state: Theirs.
         lr: (K, 1) rates of the other parameters.
     """
-    own = [rate for rate in map(encoder_lr, members) if rate is not None]
-    if not own:
-        return None
-    shares = lr.new_tensor(own).unsqueeze(1) / lr
-    return torch.where(state.columns(f"readers.{PRETRAINED}."), shares, torch.ones_like(shares))
+    rates = [(f"readers.{PRETRAINED}.", [encoder_lr(member) for member in members])]
+    for index, shape in enumerate(state.model.architecture.generators.values()):
+        if "path" in shape:
+            own: list[float | None] = [member.train.encoder_lr or _DECODER for member in members]
+            rates.append((f"generators.{index}.layers.", own))
+    found = None
+    for prefix, each in rates:
+        known = [rate for rate in each if rate is not None]
+        if known:
+            shares = lr.new_tensor(known).unsqueeze(1) / lr
+            before = torch.ones_like(shares) if found is None else found
+            found = torch.where(state.columns(prefix), shares, before)
+    return found

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.data.prepared import Prepared
 from pipeline.data.text_encoding import TextEncoder
 from pipeline.evaluation.evaluate import Evaluation
-from pipeline.models.build import Architecture
+from pipeline.models.architecture import Architecture
 from pipeline.study.catalogue import entry, load_network, names
 from pipeline.study.encoder_spec import EncoderSpec
 from pipeline.study.own import is_own, is_stock
@@ -203,7 +203,8 @@ def structure_of(member: Member) -> tuple[Any, ...]:
 
 def gains_nothing(member: Member) -> bool:
     """Tells whether members run one after the other: a stock module, or pretrained layers."""
-    return is_stock(member.model.sharing) or member.model.encoder.trains_pretrained
+    encoder = member.model.encoder
+    return is_stock(member.model.sharing) or encoder.trains_pretrained or encoder.for_decoder
 
 
 def arrays_of(members: Sequence[Member], most: int) -> list[list[Member]]:

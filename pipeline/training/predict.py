@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pipeline.data.prepared import Part
 from pipeline.data.text_encoding import Progress
-from pipeline.models.build import Architecture, MultiTaskModel, load_member
+from pipeline.models.architecture import Architecture
+from pipeline.models.build import MultiTaskModel, load_member
 from pipeline.models.texts import TextRows
 from pipeline.training.devices import CPU
 from pipeline.training.placement import PlacedPart
@@ -73,7 +74,7 @@ def predict_part(
         outputs = {task: torch.cat([chunk[task] for chunk in chunks], dim=1) for task in chunks[0]}
         for task in model.architecture.generators:
             wanted = tasks is None or task in tasks
-            outputs[task] = _written(model, part, task, outputs[task], wanted, progress)
+            outputs[task] = _written(model, part, texts, task, outputs[task], wanted, progress)
     model.train(was_training)
     return {task: found.cpu().numpy() for task, found in outputs.items()}
 
@@ -81,6 +82,7 @@ def predict_part(
 def _written(
     model: MultiTaskModel,
     part: Part | PlacedPart,
+    texts: TextRows,
     task: str,
     opening: Tensor,
     wanted: bool,
@@ -91,16 +93,18 @@ def _written(
     target = _tensor(part.targets[task])
     rows = (~target[:, 0].isnan() & wanted).nonzero().squeeze(1)
     written = opening.new_zeros(len(opening), len(target), shape["write"])
-    for own in torch.split(rows, WRITTEN_ROWS) if len(rows) else ():
+    size = STATE_ROWS if model.architecture.reads_states else WRITTEN_ROWS
+    for own in torch.split(rows, size) if len(rows) else ():
         source = words_of(target[own].to(opening.device), shape)[0]
         own = own.to(opening.device)
+        source = model.read_by(task, source, texts.take(own))
         written[:, own] = model.write(task, opening[:, own], source)
         if progress is not None:
             progress(f"Writing {task}, rows", int(own[-1]) + 1, len(target))
     return written
 
 
-def words_of(target: Tensor, shape: Mapping[str, int]) -> tuple[Tensor, Tensor]:
+def words_of(target: Tensor, shape: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """Returns the (B, S) words that a decoder reads, and the (B, T) that it is to write.
 
     Args:

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.models.build import Architecture, build, initialise, member_tensors
+from pipeline.models.architecture import Architecture
+from pipeline.models.build import build, initialise, member_tensors
 from pipeline.models.sharing import SHARED
 from pipeline.training.devices import CPU
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.models.build import Architecture, MultiTaskModel, build, initialise
+from pipeline.models.architecture import Architecture
+from pipeline.models.build import MultiTaskModel, build, initialise
 from pipeline.study import catalogue
 
 OPTIONS = {"experts": 3, "task_experts": 2, "shared_experts": 2, "levels": 2, "stitch": 0.8}

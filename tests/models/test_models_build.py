@@ -7,14 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.build import (
-    Architecture,
-    MultiTaskModel,
-    build,
-    initialise,
-    load_member,
-    member_tensors,
-)
+from pipeline.models.architecture import Architecture
+from pipeline.models.build import MultiTaskModel, build, initialise, load_member, member_tensors
 from pipeline.models.heads import LinearHeads
 from pipeline.models.layers import Linear
 from pipeline.models.trunk import Rates

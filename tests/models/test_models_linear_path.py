@@ -5,7 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pipeline.models.build import Architecture, MultiTaskModel, build, initialise
+from pipeline.models.architecture import Architecture
+from pipeline.models.build import MultiTaskModel, build, initialise
 from pipeline.models.texts import Sparse, Texts
 
 SHAPE = Architecture(

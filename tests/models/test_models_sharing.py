@@ -10,14 +10,8 @@ import torch
 from sharing_cases import HEADS, SeededNoise, architecture, inputs, made
 from torch import Tensor, nn
 
-from pipeline.models.build import (
-    Architecture,
-    MultiTaskModel,
-    build,
-    initialise,
-    load_member,
-    member_tensors,
-)
+from pipeline.models.architecture import Architecture
+from pipeline.models.build import MultiTaskModel, build, initialise, load_member, member_tensors
 from pipeline.models.sharing import SHARED, Sharing
 from pipeline.models.trunk import Rates
 from pipeline.study import catalogue

@@ -11,7 +11,8 @@ import torch
 from sharing_cases import SeededNoise, architecture, inputs, made
 from torch import nn
 
-from pipeline.models.build import Architecture, load_member, member_tensors
+from pipeline.models.architecture import Architecture
+from pipeline.models.build import load_member, member_tensors
 from pipeline.models.stock import as_sharing
 from pipeline.models.trunk import Rates
 

@@ -7,7 +7,8 @@ from pipeline.serving.closure import imported, needed_modules, package_files, re
 from pipeline.study import catalogue
 
 METHODS = [
-    *(("kind", name) for name in catalogue.names("kind")),
+    # What a pretrained decoder writes needs transformers, as pretrained encoders do.
+    *(("kind", name) for name in catalogue.names("kind") if not name.endswith("_pretrained")),
     *(("sharing", name) for name in catalogue.names("sharing")),
 ]
 ALLOWED = {"numpy", "pandas", "torch"}
