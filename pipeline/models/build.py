@@ -20,10 +20,11 @@ from pipeline.models.stock import as_sharing
 from pipeline.models.texts import NO_TEXTS, Texts
 from pipeline.models.trunk import Rates
 from pipeline.study.catalogue import load, load_network
-from pipeline.text.ragged import TERMS
 
 WRITE_NUMBERS = 2**20
 """Chances of words held at once while writing: more fall out of the cache."""
+
+_TUPLES = ("layers", "head_layers", "n_codes", "linear")
 
 Words = Mapping[str, tuple[Tensor, Tensor | None]]
 """Task to the (B, S) words that it reads, and the (B, T) that it is to write."""
@@ -46,7 +47,7 @@ class Architecture:
             the trunk says to its decoder.
         generators: Task to the shape of its decoder, for tasks that write.
         readers: Encoder of texts to the shape of its network, where its vectors are learned.
-        linear: Columns of the term weights that heads read directly; 0 where they do not.
+        linear: Tasks with a linear model, of which the last numeric inputs are the outputs.
         options: Keys of the section `model` that only this sharing reads, such as `experts`.
     """
 
@@ -62,12 +63,23 @@ class Architecture:
     options: Mapping[str, Any] = field(default_factory=dict)
     generators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     readers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    linear: int = 0
+    linear: tuple[str, ...] = ()
 
     @property
     def n_features(self) -> int:
         """Width of the encoded inputs that a task reads."""
-        return self.n_numeric + len(self.n_codes) * self.embedding + self.n_read
+        n_read = self.n_trunk + self.n_read
+        return n_read + len(self.n_codes) * self.embedding
+
+    @property
+    def n_said(self) -> int:
+        """Outputs of linear models."""
+        return sum(self.heads[task] for task in self.linear)
+
+    @property
+    def n_trunk(self) -> int:
+        """Numeric inputs that the trunk reads."""
+        return self.n_numeric - self.n_said
 
     @property
     def n_read(self) -> int:
@@ -77,7 +89,7 @@ class Architecture:
     @property
     def texts(self) -> tuple[str, ...]:
         """Names of the rows of texts that the network reads: see `Part.texts`."""
-        return (*self.readers, *((TERMS,) if self.linear else ()))
+        return tuple(self.readers)
 
     @property
     def reads_states(self) -> bool:
@@ -97,7 +109,7 @@ class Architecture:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Architecture:
         """Reads what `to_json` gave."""
-        tuples = {key: tuple(values[key]) for key in ("layers", "head_layers", "n_codes")}
+        tuples = {key: tuple(values[key]) for key in _TUPLES}
         return cls(**{**values, **tuples})
 
 
@@ -132,9 +144,7 @@ class MultiTaskModel(nn.Module):
             architecture, n_members, self.sharing.width, self.sharing.one_read, dtype
         )
         self.linear = (
-            LinearPath(
-                n_members, architecture.linear, architecture.heads, architecture.generators, dtype
-            )
+            LinearPath(n_members, architecture.heads, architecture.linear, dtype)
             if architecture.linear
             else None
         )
@@ -189,19 +199,21 @@ class MultiTaskModel(nn.Module):
 
         Returns:
             (K, B, F) features; where each task has tables and readers of its own, F has the
-            vectors of all. What a linear path says stands last.
+            vectors of all. What linear models say stands last.
         """
         if numeric.dim() == 2:
             numeric = numeric.expand(self.n_members, *numeric.shape)
-        parts = [numeric] if self.embedding is None else [numeric, self.embedding(codes)]
+        read, said = torch.split(
+            numeric, [self.architecture.n_trunk, self.architecture.n_said], dim=2
+        )
+        parts = [read] if self.embedding is None else [read, self.embedding(codes)]
         parts += [
             each[table](texts.tokens[name], rates, f"{name}.{table}", texts.states.get(name))
             for table in range(self._n_tables)
             for name, each in self._readers()
         ]
         if self.linear is not None:
-            assert texts.terms is not None, "a linear path reads term weights"
-            parts.append(self.linear(texts.terms))
+            parts.append(said)
         return torch.cat(parts, dim=2) if len(parts) > 1 else numeric
 
     def _readers(self) -> Iterator[tuple[str, nn.ModuleList]]:
@@ -221,16 +233,14 @@ class MultiTaskModel(nn.Module):
                 losses of those words (see `Generator.losses`); else what the trunk says to the
                 decoder.
         """
-        said = None
-        if self.linear is not None:
-            width = self.linear.width
-            features, said = features[..., :-width], features[..., -width:]
+        n_said = self.architecture.n_said
+        features, said = torch.split(features, [features.shape[2] - n_said, n_said], dim=2)
         if rates is not None:
             features = dropout(features, rates.inputs, rates.noise, "inputs")
         if self.sharing.own_inputs:
             features = self._by_task(features)
         outputs: Tensor = self.heads(self.sharing(features, rates), rates)
-        if said is not None and self.linear is not None:
+        if self.linear is not None:
             outputs = self.linear.add(outputs, said)
         return outputs if not words else self._scored(outputs, words, rates)
 
@@ -255,11 +265,11 @@ class MultiTaskModel(nn.Module):
     def _by_task(self, features: Tensor) -> Tensor:
         """Gives each task the numbers and what its own tables and readers say: (K, T, B, F)."""
         shape, n_tasks = self.architecture, len(self.architecture.heads)
-        if features.shape[2] == shape.n_numeric:
+        if features.shape[2] == shape.n_trunk:
             return features.unsqueeze(1)
         # Widths are given: they cannot be found out from a batch without rows.
         n_coded = len(shape.n_codes)
-        widths = [shape.n_numeric, n_coded * n_tasks * shape.embedding, n_tasks * shape.n_read]
+        widths = [shape.n_trunk, n_coded * n_tasks * shape.embedding, n_tasks * shape.n_read]
         numeric, coded, read = torch.split(features, widths, dim=2)
         size = features.shape[:2]
         own = coded.reshape(*size, n_coded, n_tasks, shape.embedding).movedim(3, 1).flatten(3)
