@@ -39,7 +39,7 @@ HOMES = {
     "mlflow": {"tracking", "promotion", "serving", "cli"},
     "pydantic": {"study"},
     "pydantic_core": {"study"},
-    "transformers": {"data", "models"},
+    "transformers": {"text", "data", "models"},
 }
 # Some calls of MLflow make a client of their own: one function sets the process's tracking URI
 # for them and restores it.

@@ -118,6 +118,10 @@ def evaluate(arguments: Arguments) -> None:
 
 def search(arguments: Arguments) -> None:
     """Launches or resumes a search."""
+    from pipeline.driver.fork_server import start_ahead
+
+    study = _load(arguments)
+    start_ahead(arguments.workers, arguments.device)  # its imports run beside ours
     from pipeline import stages
     from pipeline.driver.records import StudyFolder
     from pipeline.report.pareto import front_lines
@@ -125,7 +129,6 @@ def search(arguments: Arguments) -> None:
     from pipeline.report.study import next_commands, next_lines
     from pipeline.report.tables import search_lines, trials_table
 
-    study = _load(arguments)
     found = stages.search(
         study,
         arguments.trials,

@@ -1,6 +1,6 @@
 """From tables to `Prepared`, in memory: split, decide columns, fit on train, encode."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -49,7 +49,7 @@ from pipeline.study.spec import StudySpec
 from pipeline.tasks.base import TaskInfo
 from pipeline.text.ragged import Ragged
 
-FORMAT_VERSION = 2  # of the arrays; raised when they change for the same data and settings
+FORMAT_VERSION = 3  # of the arrays; raised when they change for the same data and settings
 
 
 def settings(spec: StudySpec) -> dict[str, Any]:
@@ -117,7 +117,9 @@ def build_prepared(
     tasks, targets, rare = _fit_labels(spec, rows)  # wrong labels are told before long work
     warnings += rare + refuse_leaks(spec, rows, list(types))
     train = all_parts(rows) == "train"
-    text = fit_texts(inputs[train], texts, spec.model.encoder, progress) if texts else None
+    # Ten clauses of a document would count ten times what it says as a row of its own.
+    once = train & ~_rows_of(rows, pieces.repeated)
+    text = fit_texts(inputs[once], texts, spec.model.encoder, progress) if texts else None
     encoder, more = fit_encoder(inputs[train], types, text)
     if texts:
         more += text_notes(inputs, texts, all_parts(rows))
@@ -246,6 +248,12 @@ def _fit_labels(
     frames = {name: found.frame for name, found in rows.items()}
     parts = {name: found.parts for name, found in rows.items()}
     return fit_tasks(spec, expand_tasks(spec, frames, parts), frames, parts)
+
+
+def _rows_of(rows: Mapping[str, SourceRows], sources: Container[str]) -> NDArray[np.bool_]:
+    """Marks, among the rows of all sources, those of some."""
+    marks = [np.full(len(found.parts), name in sources) for name, found in rows.items()]
+    return np.concatenate(marks)
 
 
 def _cut_parts(

@@ -62,6 +62,11 @@ class PieceTokens:
         """Numbers that may occur."""
         return {self.name: self._tokenizer.get_vocab_size()}
 
+    @property
+    def shape(self) -> Mapping[str, Any]:
+        """Nothing; see `TextPart`."""
+        return {}
+
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
         """Turns documents into rows of numbers."""
         told = named_progress(progress, "Tokenizing, documents")

@@ -5,7 +5,7 @@ the same text column, so that one encoder reads documents and pieces.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,12 +41,19 @@ class Pieces:
         frames: All rows of each source, those of pieces among them.
         documents: Task to its documents.
         warnings: What was left out, as sentences.
+        origins: Source of pieces to the source of their documents.
     """
 
     spec: StudySpec
     frames: Mapping[str, pd.DataFrame]
     documents: Mapping[str, Documents]
     warnings: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def repeated(self) -> frozenset[str]:
+        """Sources whose texts are all read once more: pieces of documents that are rows too."""
+        return frozenset(own for own, origin in self.origins.items() if origin in self.frames)
 
 
 def with_pieces(
@@ -93,6 +100,7 @@ def _add(found: Pieces, spec: StudySpec, name: str, progress: Progress | None) -
         {**found.frames, own: frame},
         {**found.documents, name: documents},
         (*found.warnings, *notes),
+        {**found.origins, own: origin},
     )
 
 
@@ -113,6 +121,7 @@ def _add_written(found: Pieces, spec: StudySpec, name: str, progress: Progress |
         {**found.frames, origin: pd.concat([frame, added], axis=1)},
         {**found.documents, name: documents},
         (*found.warnings, *notes),
+        found.origins,
     )
 
 

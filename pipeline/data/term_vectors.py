@@ -56,6 +56,11 @@ class TermVectors:
     def _wide(self) -> NDArray[np.float32]:
         return self.directions.astype(np.float32)
 
+    @property
+    def shape(self) -> Mapping[str, Any]:
+        """Nothing; see `TextPart`."""
+        return {}
+
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
         """Turns documents into vectors and sparse rows."""
         vectors = np.empty((len(texts), self.width), dtype=np.float32)

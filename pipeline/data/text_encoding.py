@@ -17,6 +17,9 @@ from pipeline.text.ragged import Ragged
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
 
+FOLDER = "pretrained"
+"""Where a served model carries a pretrained one, beside its own files."""
+
 SEPARATOR = "\n\n"  # between the columns of a document, as between paragraphs
 
 _Item = TypeVar("_Item")
@@ -57,6 +60,10 @@ class TextPart(Protocol):
     @property
     def vocabulary(self) -> Mapping[str, int]:
         """Columns, or words, that each kind of its rows may name."""
+
+    @property
+    def shape(self) -> Mapping[str, Any]:
+        """What gives the network that reads its rows its shape, beside the keys of the study."""
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
         """Turns documents into inputs."""

@@ -35,6 +35,11 @@ class WordTokens:
         """Numbers that may occur."""
         return {self.name: self.numbers.n_numbers}
 
+    @property
+    def shape(self) -> Mapping[str, Any]:
+        """Nothing; see `TextPart`."""
+        return {}
+
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
         """Turns documents into rows of numbers."""
         found, n_cut = self.numbers.transform(

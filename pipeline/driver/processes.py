@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from pipeline.driver.backend import (
     EpochDone,
     Event,
 )
+from pipeline.driver.fork_server import worker_context
 from pipeline.driver.worker import work
 from pipeline.training.loop import Answer
 from pipeline.training.members import Member
@@ -50,7 +49,7 @@ class LocalProcesses(Backend):
     def __init__(self, prepared: Path, n_workers: int, checkpoints: Path | None = None) -> None:
         self._prepared = prepared
         self._checkpoints = checkpoints
-        self._context = _context()
+        self._context = worker_context()
         self._workers = [self._start() for _ in range(n_workers)]
         self._events: list[Event] = []
         self._waited_before = 0.0  # by workers that died
@@ -168,12 +167,3 @@ def _main_hidden() -> Iterator[None]:
     finally:
         for name, value in hidden.items():
             setattr(main, name, value)
-
-
-def _context() -> BaseContext:
-    """Prefers a fork server that has imported torch once: a new worker then starts at once."""
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([work.__module__])
-        return context
-    return multiprocessing.get_context("spawn")

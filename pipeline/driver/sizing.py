@@ -12,10 +12,9 @@ from pipeline.driver.backend import one_thread
 from pipeline.driver.records import StudyFolder
 from pipeline.driver.trials import make_member
 from pipeline.study.loading import Study
-from pipeline.study.own import is_stock
 from pipeline.training.calibration import memory_of, most_members, seconds_per_step
 from pipeline.training.devices import CPU, free_bytes, give_back, is_out_of_memory
-from pipeline.training.members import Member
+from pipeline.training.members import Member, gains_nothing
 from pipeline.training.placement import Placed
 
 TIE = 0.05
@@ -116,7 +115,7 @@ def calibrate(
 ) -> int:
     """Measures the array size for a study at the centre of its ranges."""
     centre = make_member(study, prepared, 0, study.centre())
-    if is_stock(centre.model.sharing):
+    if gains_nothing(centre):
         return 1
     placed = Placed(prepared, device)
     placed.put_there()  # so that what is free is free of it

@@ -75,7 +75,9 @@ class Bag(Reader):
             "tokens": n_tokens, "width": spec.embed, "buckets": spec.buckets, "pool": spec.pool
         }  # fmt: skip
 
-    def forward(self, tokens: Tensor, rates: Rates | None, site: str) -> Tensor:
+    def forward(
+        self, tokens: Tensor, rates: Rates | None, site: str, states: Tensor | None = None
+    ) -> Tensor:
         """Reads (B, L) or (K, B, L) tokens into (K, B, D)."""
         if tokens.dim() == 2:
             mean = self._mean(tokens, self.table.vectors, self.table.query)

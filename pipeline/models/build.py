@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,17 @@ class Architecture:
     def texts(self) -> tuple[str, ...]:
         """Names of the rows of texts that the network reads: see `Part.texts`."""
         return (*self.readers, *((TERMS,) if self.linear else ()))
+
+    @property
+    def reads_states(self) -> bool:
+        """Whether a batch brings states of tokens: hundreds of numbers for each."""
+        return any(shape.get("below") for shape in self.readers.values())
+
+    def with_models_in(self, folder: str) -> Architecture:
+        """Returns it with the pretrained model, where it trains one, in another folder."""
+        moved = {name: {**shape, "path": folder} if "path" in shape else shape
+                 for name, shape in self.readers.items()}  # fmt: skip
+        return replace(self, readers=moved)
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values; the order of `heads` is kept."""
@@ -184,7 +195,7 @@ class MultiTaskModel(nn.Module):
             numeric = numeric.expand(self.n_members, *numeric.shape)
         parts = [numeric] if self.embedding is None else [numeric, self.embedding(codes)]
         parts += [
-            each[table](texts.tokens[name], rates, f"{name}.{table}")
+            each[table](texts.tokens[name], rates, f"{name}.{table}", texts.states.get(name))
             for table in range(self._n_tables)
             for name, each in self._readers()
         ]

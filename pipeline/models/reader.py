@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,14 +47,28 @@ class Reader(nn.Module, ABC):
         """
 
     @abstractmethod
-    def forward(self, tokens: Tensor, rates: Rates | None, site: str) -> Tensor:
+    def forward(
+        self, tokens: Tensor, rates: Rates | None, site: str, states: Tensor | None = None
+    ) -> Tensor:
         """Reads documents.
 
         Args:
             tokens: (B, L) int64, `PAD` behind the last of each; or (K, B, L) where members differ.
             rates: Dropout of a training step; None when answering.
             site: Begins the names of its streams of noise.
+            states: (B, L, D) of the tokens, where such were prepared.
 
         Returns:
             (K, B, D).
         """
+
+
+def blocks(lengths: Tensor, n_tokens: int) -> Iterator[tuple[Tensor, int]]:
+    """Yields rows of similar lengths that together have about so many tokens, and the longest."""
+    order = lengths.argsort(descending=True, stable=True)
+    low = 0
+    while low < len(order):
+        length = max(1, int(lengths[order[low]]))
+        rows = order[low : low + max(1, n_tokens // length)]
+        yield rows, length
+        low += len(rows)

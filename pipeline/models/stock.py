@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.layers import MemberLayer
+from pipeline.models.layers import MemberLayer, Noise
 from pipeline.models.sharing import Sharing
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Stock(Sharing, MemberLayer):
     ) -> None:
         super().__init__(architecture, n_members, n_features, dtype)
         self._arguments = (n_features, dict(architecture.options), dtype)
-        with _seeded(0):
+        with seeded(0):
             self.trunk = self._fresh()
             self.width = _width(self.trunk, n_features, dtype)
         stacked: dict[int, nn.Parameter] = {}  # a parameter used twice stays one
@@ -58,22 +58,19 @@ class Stock(Sharing, MemberLayer):
     def initialise(self, member: int, generator: torch.Generator) -> None:
         """Makes the module anew from a seed of the member's own and copies what it drew."""
         seed = int(torch.randint(2**62, (), generator=generator))
-        with _seeded(seed), torch.no_grad():
+        with seeded(seed), torch.no_grad():
             fresh = dict(_own_tensors(self._fresh()))
             for name, stacked in _own_tensors(self.trunk):
                 stacked[member] = fresh[name]
 
     def forward(self, features: Tensor, rates: Rates | None) -> list[Tensor]:
         """Maps (K, B, F) to what each head reads: one tensor for all, as a list of one."""
-        seed = 0
-        if rates is not None:
-            high, low = (rates.noise.uniform("stock", (2,)).double() * 2**24).long().tolist()
-            seed = high * 2**24 + low
+        seed = 0 if rates is None else noise_seed(rates.noise, "stock")
         # A stock BatchNorm refuses a training batch of one row; ours takes its running values.
         self.trunk.train(self.training and features.shape[1] > 1)
         given = []
         for member, x in enumerate(features):
-            with _seeded(seed), self._as_member(member):
+            with seeded(seed), self._as_member(member):
                 given.append(self.trunk(x))
         return [torch.stack(given)]
 
@@ -132,8 +129,14 @@ def _width(trunk: nn.Module, n_features: int, dtype: torch.dtype) -> int:
     return int(read.shape[1])
 
 
+def noise_seed(noise: Noise, site: str) -> int:
+    """Draws a seed of torch's generator for a step, common to all members."""
+    high, low = (noise.uniform(site, (2,)).double() * 2**24).long().tolist()
+    return int(high * 2**24 + low)
+
+
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seeds torch's generator for a moment."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -22,7 +22,7 @@ class Sparse:
     Attributes:
         starts: (B + 1,) int64.
         items: (n,) int64 columns.
-        values: (n,).
+        values: (n,), or (n, D) states of tokens.
     """
 
     starts: Tensor
@@ -38,10 +38,12 @@ class Texts:
         tokens: Encoder to (B, L) int64 tokens, `PAD` behind the last; or (K, B, L) where
             augmentation made members differ. L is a multiple of `LENGTH_STEP`, at least one.
         terms: Term weights, which heads may read directly.
+        states: Encoder to (B, L, D) states of its tokens, of a pretrained model.
     """
 
     tokens: Mapping[str, Tensor] = field(default_factory=dict)
     terms: Sparse | None = None
+    states: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 NO_TEXTS = Texts()
@@ -79,7 +81,12 @@ class TextRows:
             return NO_TEXTS
         found = {name: self._take(arrays, rows) for name, arrays in self._arrays.items()}
         terms = found.pop(TERMS, None)
-        return Texts({name: _padded(sparse) for name, sparse in found.items()}, terms)
+        return Texts(
+            {name: _padded(sparse, sparse.items) for name, sparse in found.items()},
+            terms,
+            {name: _padded(sparse, sparse.values) for name, sparse in found.items()
+             if sparse.values.dim() == 2},
+        )  # fmt: skip
 
     def _take(self, arrays: Mapping[str, Tensor], rows: Tensor) -> Sparse:
         starts, items = arrays["starts"], arrays["items"]
@@ -92,12 +99,12 @@ class TextRows:
         return Sparse(own, items[places].to(torch.int64), values.to(self._dtype))
 
 
-def _padded(rows: Sparse) -> Tensor:
-    """Returns the items of each row side by side, (B, L), `PAD` behind the last."""
+def _padded(rows: Sparse, values: Tensor) -> Tensor:
+    """Returns what stands in each row side by side, (B, L, ...), 0 (`PAD`) behind the last."""
     lengths = rows.starts.diff()
     longest = int(lengths.max()) if len(lengths) else 0
     width = max(1, -(-longest // LENGTH_STEP)) * LENGTH_STEP
-    padded = rows.items.new_full((len(lengths), width), PAD)
+    padded = values.new_full((len(lengths), width, *values.shape[1:]), PAD)
     inside = torch.arange(width, device=lengths.device) < lengths[:, None]
-    padded[inside] = rows.items
+    padded[inside] = values
     return padded

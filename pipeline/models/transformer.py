@@ -10,14 +10,14 @@ learned query.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.models.layers import LayerNorm, Linear, MemberLayer, dropout
-from pipeline.models.reader import Reader
+from pipeline.models.reader import Reader, blocks
 from pipeline.text.numbering import PAD, UNKNOWN
 
 if TYPE_CHECKING:
@@ -144,12 +144,14 @@ class Transformer(Reader):
             "depth": spec.depth, "heads": spec.heads, "pool": spec.pool,
         }  # fmt: skip
 
-    def forward(self, tokens: Tensor, rates: Rates | None, site: str) -> Tensor:
+    def forward(
+        self, tokens: Tensor, rates: Rates | None, site: str, states: Tensor | None = None
+    ) -> Tensor:
         """Reads (B, L) or (K, B, L) tokens into (K, B, D)."""
         if torch.is_grad_enabled() or tokens.dim() == 3:
             return self._read(tokens, rates, site)
         found = self.norm.scale.new_empty(len(self.norm.scale), len(tokens), self.width)
-        for rows, length in _blocks((tokens != PAD).sum(1), _TOKENS // len(found)):
+        for rows, length in blocks((tokens != PAD).sum(1), _TOKENS // len(found)):
             found[:, rows] = self._read(tokens[rows, :length], rates, site)
         return found
 
@@ -179,14 +181,3 @@ class Transformer(Reader):
 
 def _dropped(x: Tensor, rates: Rates | None, site: str) -> Tensor:
     return x if rates is None else dropout(x, rates.text, rates.noise, site)
-
-
-def _blocks(lengths: Tensor, n_tokens: int) -> Iterator[tuple[Tensor, int]]:
-    """Yields rows of similar lengths that together have about so many tokens, and the longest."""
-    order = lengths.argsort(descending=True, stable=True)
-    low = 0
-    while low < len(order):
-        length = max(1, int(lengths[order[low]]))
-        rows = order[low : low + max(1, n_tokens // length)]
-        yield rows, length
-        low += len(rows)

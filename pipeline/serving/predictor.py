@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.encoding import Encoder
+from pipeline.data.text_encoding import FOLDER
 from pipeline.models.build import Architecture, load_member
 from pipeline.models.texts import TextRows
 from pipeline.tasks.abstractive import Abstractive
@@ -31,6 +32,7 @@ _WEIGHTS_FILE = "weights.npz"
 _ENCODER_FILE = "encoder.npz"  # only where the encoder has arrays: that of texts
 _SEEN_FILE = "seen.npz"
 _CHUNK = 4096  # rows at once: bounds the memory of a large table
+_STATE_CHUNK = 256  # the same where a model reads states of tokens
 
 
 class Predictor:
@@ -90,8 +92,9 @@ class Predictor:
         Raises:
             DataError: A column is missing or holds what cannot be read; it names the column.
         """
-        starts = range(0, max(len(frame), 1), _CHUNK)
-        chunks = [self._answer(frame.iloc[start : start + _CHUNK]) for start in starts]
+        size = _STATE_CHUNK if self.architecture.reads_states else _CHUNK
+        starts = range(0, max(len(frame), 1), size)
+        chunks = [self._answer(frame.iloc[start : start + size]) for start in starts]
         columns = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
         return pd.DataFrame(columns, index=frame.index)
 
@@ -162,7 +165,7 @@ class Predictor:
         values = {
             "format": FORMAT,
             "encoder": self.encoder.to_json(),
-            "architecture": self.architecture.to_json(),
+            "architecture": self.architecture.with_models_in(FOLDER).to_json(),
             "tasks": [task.to_json() for task in self.tasks],
         }
         text = json.dumps(values, indent=1, allow_nan=False)
@@ -185,6 +188,7 @@ class Predictor:
         values = json.loads((folder / _MODEL_FILE).read_text("utf-8"))
         if values["format"] != FORMAT:
             raise ValueError(f"The model has format {values['format']}, this code reads {FORMAT}.")
+        architecture = Architecture.from_json(values["architecture"])
         parameters = _load(folder / _WEIGHTS_FILE)
         arrays, seen = (
             _load(folder / file) if (folder / file).exists() else {}
@@ -192,7 +196,7 @@ class Predictor:
         )
         return cls(
             encoder=Encoder.from_json(values["encoder"], arrays, folder),
-            architecture=Architecture.from_json(values["architecture"]),
+            architecture=architecture.with_models_in(str(folder / FOLDER)),
             tasks=[TaskInfo.from_json(task) for task in values["tasks"]],
             parameters=parameters,
             seen=seen,

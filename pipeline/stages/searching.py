@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.driver.beside import RowsBeside
 from pipeline.driver.choice import choose
+from pipeline.driver.fork_server import start_ahead
 from pipeline.driver.journal import sampler_faults
 from pipeline.driver.launch import SearchOptions, SearchResult
 from pipeline.driver.observers import Observer
@@ -89,6 +90,7 @@ def search(
     faults = sampler_faults(study.spec.search.sampler, study.ranges, n_objectives)
     if faults:
         raise StudyError(faults)
+    start_ahead(n_workers, device)  # beside the preparation of the data
     session = open_session(study, store, tables, tracking_uri, device)
     say(f"Study {session.name}: {len(study.ranges)} ranges are searched.")
     for note in (*study.notes, *session.prepared.report.warnings):

@@ -104,8 +104,10 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         ),
         "pretrained": Entry(
             "pipeline.data.sentence_vectors:SentenceVectors",
-            "a frozen Hugging Face encoder, mean pooled",
-            options=("path", "max_tokens"),
+            "a Hugging Face encoder, mean pooled; frozen, or trained with the trunk",
+            options=("path", "max_tokens", "finetune", "layers", "rank", "alpha", "dropout",
+                     "most_layers"),
+            network="pipeline.models.pretrained:Pretrained",
         ),
         "bag": Entry(
             "pipeline.data.word_tokens:WordTokens",

@@ -20,6 +20,7 @@ from pipeline.study.document import (
     set_value,
     substitute,
 )
+from pipeline.study.encoder_spec import LAST_N
 from pipeline.study.own import CONTRACTS
 from pipeline.study.own_rules import own_faults, own_notes, sharings_of
 from pipeline.study.ranges import AnyRange, Choices, Range, label, parse_range
@@ -151,6 +152,7 @@ def parse_study(
         set_value(raw, key, value)
     tree, more = parse_ranges(raw)
     _name_modes(tree)
+    _note_layers(tree)
     faults += more + _expand_weights(tree)
     spec, sound, more = validate(tree)
     told = {fault.key for fault in faults}  # a key left out for its fault is not missing too
@@ -203,6 +205,20 @@ def _name_modes(tree: Tree) -> None:
                 task["kind"] = "abstractive"
             if task.get("mode") in ("extractive", "abstractive"):
                 del task["mode"]
+
+
+def _note_layers(tree: Tree) -> None:
+    """Notes the most layers of a pretrained model that any trial trains: states end below them."""
+    model = tree.get("model")
+    encoder = model.get("encoder") if isinstance(model, dict) else None
+    if not isinstance(encoder, dict) or encoder.get("finetune") not in ("last_n", "lora"):
+        return
+    default = LAST_N if encoder["finetune"] == "last_n" else None
+    found = encoder.get("layers")
+    ends = [end for _, end in found.bounds()] if isinstance(found, Range | Choices) else [found]
+    every = [default if end is None else end for end in ends]
+    most = max((end for end in every if isinstance(end, int)), default=None)
+    encoder["most_layers"] = None if None in every else most
 
 
 def _expand_weights(tree: Tree) -> list[Fault]:

@@ -188,6 +188,9 @@ class TrainSpec:
     Attributes:
         optimizer: A catalogue name.
         lr: Learning rate.
+        encoder_lr: Learning rate of a pretrained model that is trained. By default 5e-5, the
+            largest that Devlin et al. (2019) advise, since what it knows is soon forgotten; with
+            `finetune: lora` 5e-4, as in Hu et al. (2021), since its maps start at nothing.
         momentum: Of `sgd`.
         weight_decay: Decoupled: each step shrinks every parameter by `lr * weight_decay`.
         l2: Coupled penalty: adds `l2 * parameter` to the gradient.
@@ -224,6 +227,7 @@ class TrainSpec:
 
     optimizer: Annotated[str, SEARCHABLE] = "adamw"
     lr: Annotated[Positive, SEARCHABLE] = 1e-3
+    encoder_lr: Annotated[Positive | None, SEARCHABLE] = None
     momentum: Annotated[Share, SEARCHABLE] = 0.9
     weight_decay: Annotated[NonNegative, SEARCHABLE] = 0.0
     l2: Annotated[NonNegative, SEARCHABLE] = 0.0

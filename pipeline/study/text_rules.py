@@ -74,14 +74,33 @@ def _encoder_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]
     if "pretrained" in encoder.kinds and encoder.path is None:
         yield Fault("model.encoder.path", "must name the model that `pretrained` loads",
                     hint="A folder, or a name of the Hugging Face hub.")  # fmt: skip
+    yield from _finetune_faults(spec, given)
+
+
+_READ_BY = {
+    "layers": ("last_n", "lora"), "rank": ("lora",), "alpha": ("lora",),
+    "dropout": ("last_n", "lora", "full"),
+}  # fmt: skip
+
+
+def _finetune_faults(spec: StudySpec, given: Mapping[str, Any]) -> Iterable[Fault]:
+    """Yields keys of a pretrained model that its way of being trained does not read."""
+    encoder = spec.model.encoder
+    if "pretrained" not in encoder.kinds:
+        return
+    for option, ways in _READ_BY.items():
+        elsewhere = option == "dropout" and "transformer" in encoder.kinds
+        if option in given and encoder.finetune not in ways and not elsewhere:
+            rule = f"is not read with `finetune: {encoder.finetune}`"
+            hint = f"Leave it out, or use `finetune: {' or '.join(ways)}`."
+            yield Fault(f"model.encoder.{option}", rule, str(given[option]), hint)
 
 
 def _augment_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
     """Yields rates that change texts where the vectors of these are computed before training."""
     given = tree.get("train", {}).get("augment", {})
     kinds = spec.model.encoder.kinds
-    frozen = [kind for kind in kinds
-              if kind in names("encoder") and not CATALOGUE["encoder"][kind].network]  # fmt: skip
+    frozen = [kind for kind in kinds if kind in names("encoder") and _is_frozen(spec, kind)]
     with_texts = any(source.text is not None for source in spec.sources.values())
     for rate in ("word_dropout", "swap", "deletion"):
         found = given.get(rate, 0.0)
@@ -93,9 +112,16 @@ def _augment_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]
             rule = (
                 f"cannot change what `{'`, `'.join(frozen)}` reads: its vectors are computed once"
             )
-            learned = [kind for kind in names("encoder") if CATALOGUE["encoder"][kind].network]
+            learned = [kind for kind in names("encoder")
+                       if CATALOGUE["encoder"][kind].network and kind != "pretrained"]  # fmt: skip
             hint = (
                 f"Name only encoders that learn from tokens (`{'`, `'.join(learned)}`) under "
                 "`model.encoder.kind`, or use `model.dropout_input`, which drops parts of vectors."
             )
             yield Fault(f"train.augment.{rate}", rule, f"{most:g}", hint)
+
+
+def _is_frozen(spec: StudySpec, kind: str) -> bool:
+    """Tells whether something that an encoder gives is computed before training."""
+    computed = kind == "pretrained" and spec.model.encoder.finetune != "full"
+    return computed or not CATALOGUE["encoder"][kind].network

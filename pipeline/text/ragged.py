@@ -1,5 +1,6 @@
 """Rows of different lengths as three flat arrays, as in a sparse matrix of compressed rows."""
 
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ TERMS = "terms"
 """Name of the rows of term weights among the rows of texts."""
 
 _ROWS = 1024  # taken at once
+_LARGE = 2**26  # bytes
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,13 @@ class Ragged:
     Attributes:
         starts: (N + 1,) int64: row i has the items from `starts[i]` up to `starts[i + 1]`.
         items: (n,) int32: columns of a sparse matrix, or words of a vocabulary.
-        values: (n,) float32 beside them; None where each counts 1.
+        values: (n,) float32 beside them; None where each counts 1. Of tokens, (n, D) float16 states
+            of a pretrained model.
     """
 
     starts: NDArray[np.int64]
     items: NDArray[np.int32]
-    values: NDArray[np.float32] | None = None
+    values: NDArray[np.floating[Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -45,7 +48,11 @@ class Ragged:
         lengths = self.lengths[rows]
         starts = from_lengths(lengths)
         items = np.empty(starts[-1], self.items.dtype)
-        values = None if self.values is None else np.empty(starts[-1], self.values.dtype)
+        values = (
+            None
+            if self.values is None
+            else room((int(starts[-1]), *self.values.shape[1:]), self.values.dtype)
+        )
         for low in range(0, len(lengths), _ROWS):  # places take more memory than what they name
             part = slice(low, low + _ROWS)
             own = from_lengths(lengths[part])
@@ -78,6 +85,18 @@ class Ragged:
             np.concatenate([part.items for part in parts]),
             np.concatenate(values) if values else None,
         )
+
+
+def room(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Returns an array to be filled; a large one lies in a file that ends with it.
+
+    The system writes out what it has no memory for, so that states of many documents are bounded
+    by the disk alone.
+    """
+    if int(np.prod(shape)) * np.dtype(dtype).itemsize < _LARGE:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(prefix="states-") as file:
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
 
 
 def from_lengths(lengths: Iterable[int] | NDArray[Any]) -> NDArray[np.int64]:

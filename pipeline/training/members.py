@@ -148,12 +148,13 @@ def architecture_of(member: Member, prepared: Prepared) -> Architecture:
 
 def reader_shapes(spec: EncoderSpec, text: TextEncoder | None) -> dict[str, dict[str, Any]]:
     """Returns encoder to the shape of its network, for those that prepared tokens."""
-    vocabulary = {} if text is None else text.vocabulary
+    parts = {part.name: part for part in (() if text is None else text.parts)}
     return {
-        kind: load_network(kind).shape_of(spec, vocabulary[kind])
+        kind: {**load_network(kind).shape_of(spec, parts[kind].vocabulary[kind]),
+               **parts[kind].shape}
         for kind in spec.kinds
-        if kind in vocabulary
-    }
+        if kind in parts and kind in parts[kind].vocabulary
+    }  # fmt: skip
 
 
 def _linear_terms(member: Member, prepared: Prepared) -> int:
@@ -200,6 +201,11 @@ def structure_of(member: Member) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+def gains_nothing(member: Member) -> bool:
+    """Tells whether members run one after the other: a stock module, or pretrained layers."""
+    return is_stock(member.model.sharing) or member.model.encoder.trains_pretrained
+
+
 def arrays_of(members: Sequence[Member], most: int) -> list[list[Member]]:
     """Groups members by structure into arrays of at most `most`, sizes as equal as may be.
 
@@ -211,8 +217,8 @@ def arrays_of(members: Sequence[Member], most: int) -> list[list[Member]]:
         groups.setdefault(structure_of(member), []).append(member)
     arrays = []
     for group in groups.values():
-        # A stock module gains nothing from company: its members keep no worker waiting.
-        size = 1 if is_stock(group[0].model.sharing) else most
+        # Its members keep no worker waiting.
+        size = 1 if gains_nothing(group[0]) else most
         n_arrays = -(-len(group) // size)
         bounds = [len(group) * index // n_arrays for index in range(n_arrays + 1)]
         arrays += [group[low:high] for low, high in pairwise(bounds)]

@@ -138,7 +138,7 @@ class Optimizer(ABC):
             parameters: (K, P).
             gradient: (K, P); changed in place.
             rates: The members' settings.
-            lr: (K, 1) learning rate of this step.
+            lr: (K, 1) learning rate of this step, or (K, P) where parameters have their own.
             segments: (P,) segment of each parameter.
             active: (K, S) segments that move; None where all do. What rests keeps its
                 parameters, its state and its step count.
@@ -265,7 +265,7 @@ class Adam(Optimizer):
     ) -> None:
         # On a CPU each member's row is updated in one pass while it is in the cache; a GPU would
         # wait for K launches, and takes passes over all of (K, P) instead.
-        if count.shape[1] == 1 and parameters.is_cpu:
+        if count.shape[1] == 1 and lr.shape[1] == 1 and parameters.is_cpu:
             self.move_rows(parameters, gradient, rates, lr, count)
         else:
             super()._decay_and_move(parameters, gradient, rates, lr, count)

@@ -25,6 +25,7 @@ from pipeline.training.augmentation import (
     perturb,
 )
 from pipeline.training.backward import WeightSums, balanced_gradient, weighted_gradient
+from pipeline.training.encoder_rates import lr_shares
 from pipeline.training.gradients import shared_gramian
 from pipeline.training.losses import TaskLosses
 from pipeline.training.members import Member, architecture_of, kinds_of, structure_of
@@ -130,6 +131,7 @@ class Population:
         models = [member.model for member in self.members]
         self.rates = Rates.of(specs, dtype, device)
         self.weights = stack_weights([m.weights for m in self.members], dtype, device)
+        self._lr_shares = lr_shares(self.members, self.state, self.rates.lr)
         self._all_weighted = bool((self.weights > 0).all())
         self._is_learned: list[bool] = (self.weights > 0).any(0).tolist()
         self.augmentation = Augmentation.of([spec.augment for spec in specs], dtype, device)
@@ -298,8 +300,11 @@ class Population:
         else:
             step = Step(detached, self._trained(labelled), lr)
             gradient = self._weigh(losses, step, backward)
+        rate = lr if self._lr_shares is None else lr * self._lr_shares
         active = None if every and self._all_weighted else self._active(labelled)
-        self.optimizer.step(self.state.parameters, gradient, self.rates, lr, self._segments, active)
+        self.optimizer.step(
+            self.state.parameters, gradient, self.rates, rate, self._segments, active
+        )
         if position is not None and step is not None:
             self.streams.rewind(position)
             self._look_again(forward, step)

@@ -29,6 +29,9 @@ WRITTEN_ROWS = 256
 TEXT_ROWS = 1024
 """Documents whose tokens are put side by side at once."""
 
+STATE_ROWS = 64
+"""The same where tokens bring states: 25 MB, of 256 tokens of 384 numbers."""
+
 
 def predict_part(
     model: MultiTaskModel,
@@ -119,6 +122,7 @@ def chunk_rows(model: MultiTaskModel, device: torch.device = CPU) -> int:
     widest = max(trunk, *shape.head_layers, 1)
     numbers = CHUNK_NUMBERS if device.type == "cpu" else GPU_CHUNK_NUMBERS
     most = TEXT_ROWS if shape.texts else numbers
+    most = STATE_ROWS if shape.reads_states else most
     return max(32, min(most, numbers // (model.n_members * widest)))
 
 

@@ -76,6 +76,14 @@ class FlatState:
             None if owner == SHARED else owner for owner in found.tolist()
         ]
 
+    def columns(self, prefix: str) -> Tensor:
+        """Returns which columns belong to parameters whose names begin so: (P,) bool."""
+        parts = [
+            torch.full((int(np.prod(self._shapes[name])),), name.startswith(prefix))
+            for name in self._names
+        ]
+        return torch.cat(parts).to(self.device)
+
     @property
     def tensors(self) -> list[nn.Parameter]:
         """The model's parameters, (K, ...) each, in the order of the columns."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -30,7 +32,7 @@ def disturb(texts: Texts, augmentation: Augmentation, streams: Streams) -> Texts
         return texts
     tokens = {name: _disturbed(own, augmentation, streams, name)
               for name, own in texts.tokens.items()}  # fmt: skip
-    return Texts(tokens, texts.terms)
+    return replace(texts, tokens=tokens)
 
 
 def _disturbed(tokens: Tensor, rates: Augmentation, streams: Streams, name: str) -> Tensor:

@@ -9,7 +9,7 @@ from text_cases import notes
 
 from pipeline.data.text_encoding import TextEncoder, TextPart
 from pipeline.data.text_fitting import encoder_settings
-from pipeline.study.catalogue import CATALOGUE, entry, load
+from pipeline.study.catalogue import CATALOGUE, load
 from pipeline.study.encoder_spec import EncoderSpec
 from pipeline.text.numbering import UNKNOWN
 
@@ -17,14 +17,21 @@ TEXTS = [*notes(60)["body"], "\u7814\u7a76\u4e86\u65b0\u65b9\u6cd5", "\u7814\u7a
 HARD = ["", "...", "never seen", "boat\x00wave", "<p>a &amp; b</p> <pad>", "\u7814", "tree " * 3000]
 
 
-def fitted(kind: str) -> TextPart:
+def fitted(named: str) -> TextPart:
+    kind, _, finetune = named.partition("-")
     path = str(model_folder()) if kind == "pretrained" else None
     settings: dict[str, Any] = {"max_tokens": 16, "max_words": 16, "width": 8, "path": path}
+    if finetune:
+        most = 2 if finetune == "last_n" else None
+        settings |= {"finetune": finetune, "most_layers": most}
     part: TextPart = load("encoder", kind).fit(TEXTS, EncoderSpec(kind=kind, **settings))
     return part
 
 
-@pytest.fixture(scope="module", params=list(CATALOGUE["encoder"]))
+@pytest.fixture(
+    scope="module",
+    params=[*CATALOGUE["encoder"], "pretrained-full", "pretrained-last_n"],
+)
 def part(request: pytest.FixtureRequest) -> TextPart:
     return fitted(request.param)
 
@@ -66,10 +73,10 @@ def test_it_is_written_as_plain_values_and_arrays(part: TextPart) -> None:
 
 
 def test_who_learns_vectors_gives_tokens(part: TextPart) -> None:
-    if not entry("encoder", part.name).network:
+    if part.name not in part.vocabulary:
         pytest.skip("its vectors are not learned")
     rows = part.encode(HARD).rows[part.name]
-    assert rows.values is None
+    assert (rows.values is None) == ("below" not in part.shape or part.shape["below"] == 0)
     assert (rows.items >= UNKNOWN).all()  # padding is put in batches
     assert rows.lengths[0] == 0
     assert rows.lengths[-1] == 16

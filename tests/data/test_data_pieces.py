@@ -1,5 +1,6 @@
 """Documents become rows of pieces: split with their documents, labelled, counted."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,18 @@ def test_a_study_of_summaries_alone_has_no_rows_of_documents() -> None:
     pieces = with_pieces(parse_study(text).spec, {"letters": letters()})
     assert list(pieces.frames) == ["gist_pieces"]
     assert len(pieces.frames["gist_pieces"]) == 180
+
+
+def test_pieces_of_rows_do_not_shape_the_encoder(tmp_path: Path) -> None:
+    text = STUDY.replace("{id: name}", "{id: name, text: body}")
+    text += "model: {encoder: {kind: tfidf, width: 8}}\n"
+    both = parse_study(text).spec
+    whole = replace(both, tasks={"loud": both.tasks["loud"]})
+    alone = replace(both, tasks={"gist": both.tasks["gist"]})
+    frames = {"letters": letters()}
+    found = [build_prepared(spec, frames, {}).encoder.arrays() for spec in (both, whole, alone)]
+    for name, array in found[0].items():
+        np.testing.assert_array_equal(array, found[1][name], err_msg=name)
+    # Where letters are no rows, their pieces are all there is: a word weighs by pieces that have
+    # it, of which "case" is in a third.
+    assert found[2]["tfidf.word_idf"].max() > found[0]["tfidf.word_idf"].max()

@@ -9,15 +9,18 @@ from encoder_cases import model_folder
 from text_cases import STUDY, notes
 
 from pipeline.data.prepare import open_prepared, prepare_data
-from pipeline.data.sentence_vectors import SentenceVectors, load_pretrained
+from pipeline.data.sentence_vectors import SentenceVectors
 from pipeline.errors import DataError, StudyError
 from pipeline.study.encoder_spec import EncoderSpec
 from pipeline.study.loading import parse_study
+from pipeline.text.pretrained import load_pretrained
 
 
 @pytest.fixture(scope="module")
 def vectors() -> SentenceVectors:
-    return SentenceVectors.fit([], EncoderSpec(path=str(model_folder()), max_tokens=16))
+    found = SentenceVectors.fit([], EncoderSpec(path=str(model_folder()), max_tokens=16))
+    assert isinstance(found, SentenceVectors)
+    return found
 
 
 def test_a_vector_is_the_scaled_mean_of_the_last_states(vectors: SentenceVectors) -> None:

