@@ -16,7 +16,7 @@ from pipeline.data.text_encoding import FOLDER, Progress, TextInputs, cut_note
 from pipeline.errors import DataError
 from pipeline.text.cleaning import clean_text
 from pipeline.text.numbering import FIRST_TOKEN
-from pipeline.text.pretrained import by_length, load_once, tokenize
+from pipeline.text.pretrained import by_length, load_once, save_loaded, tokenize
 from pipeline.text.ragged import Ragged, from_lengths, room
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class TokenStates:
         }  # fmt: skip
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
+    def _loaded(self) -> tuple[Any, Any, Any]:
         return load_once(self.path)
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
@@ -153,8 +153,7 @@ class TokenStates:
 
     def save(self, folder: Path) -> None:
         """Writes model and tokenizer beside a served model."""
-        for part in self._loaded:
-            part.save_pretrained(folder / FOLDER)
+        save_loaded(self._loaded, folder / FOLDER)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], folder: Path | None = None) -> TokenStates:
@@ -175,7 +174,7 @@ class TokenStates:
         from pipeline.text.cutting import layers_of, upper_of
 
         assert spec.path is not None  # a rule of the study file
-        tokenizer, model = load_once(spec.path)
+        tokenizer, model, _ = load_once(spec.path)
         below = 0
         n_layers = 0 if spec.finetune == "full" else len(layers_of(model))
         if spec.most_layers is not None:

@@ -37,7 +37,7 @@ class Pretrained(Reader):
         self.width = shape["width"]
         self._below, self._places = shape["below"], shape["places"]
         self._pad, self._unknown = shape["pad"], shape["unknown"]
-        _, model = load_once(shape["path"])
+        _, model, _ = load_once(shape["path"])
         module, trained, drawn = _trainable(
             model, shape["below"], shape["layers"], shape["rank"], shape["scale"], self.width
         )

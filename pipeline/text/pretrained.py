@@ -24,8 +24,11 @@ _TOKENIZER_FILES = (
 )  # fmt: skip
 
 
-def load_pretrained(path: str) -> tuple[Any, Any]:
-    """Loads a tokenizer and an encoder, ready to answer.
+def load_pretrained(path: str) -> tuple[Any, Any, Any]:
+    """Loads a tokenizer, an encoder, and the whole model that it is a part of, ready to answer.
+
+    An encoder-decoder is loaded with its decoder and what writes words. It is what is to be saved:
+    transformers saves an encoder taken out of it so that it is loaded without its weights.
 
     Raises:
         DataError: transformers is not installed; there is no such folder, or it has no tokenizer
@@ -33,7 +36,7 @@ def load_pretrained(path: str) -> tuple[Any, Any]:
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it warns when processes fork
     try:
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM, AutoTokenizer
         from transformers.utils import logging
     except ImportError as error:
         raise DataError(
@@ -59,11 +62,14 @@ def load_pretrained(path: str) -> tuple[Any, Any]:
     except Exception as error:
         raise _unusable(path, "tokenizer", error, local) from error
     try:
-        model = AutoModel.from_pretrained(path, use_safetensors=True)
+        config = AutoConfig.from_pretrained(path)
+        writes = type(config) in AutoModelForSeq2SeqLM._model_mapping
+        kind = AutoModelForSeq2SeqLM if writes else AutoModel
+        model = kind.from_pretrained(path, use_safetensors=True)
     except Exception as error:
         raise _unusable(path, "model", error, local) from error
-    encoder = model.get_encoder() if model.config.is_encoder_decoder else model
-    return tokenizer, encoder.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    return tokenizer, model.get_encoder() if model.config.is_encoder_decoder else model, model
 
 
 def _unusable(path: str, what: str, error: Exception, local: bool) -> DataError:
@@ -79,8 +85,8 @@ def _unusable(path: str, what: str, error: Exception, local: bool) -> DataError:
     return DataError(f"{where}: {reason.rstrip('.')}. {remedy}")
 
 
-def load_once(path: str) -> tuple[Any, Any]:
-    """Loads as `load_pretrained` does; later calls of this process get the same two.
+def load_once(path: str) -> tuple[Any, Any, Any]:
+    """Loads as `load_pretrained` does; later calls of this process get the same three.
 
     A folder whose files changed since is loaded anew.
     """
@@ -90,8 +96,15 @@ def load_once(path: str) -> tuple[Any, Any]:
 
 
 @lru_cache(maxsize=2)
-def _once(path: str, stamps: tuple[tuple[str, int], ...]) -> tuple[Any, Any]:
+def _once(path: str, stamps: tuple[tuple[str, int], ...]) -> tuple[Any, Any, Any]:
     return load_pretrained(path)
+
+
+def save_loaded(loaded: tuple[Any, Any, Any], folder: Path) -> None:
+    """Writes what `load_once` gave into a folder, from which it can be loaded again."""
+    tokenizer, _, whole = loaded
+    tokenizer.save_pretrained(folder)
+    whole.save_pretrained(folder)
 
 
 def check_length(model: Any, path: str, max_tokens: int) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from encoder_cases import model_folder
+from seq_cases import seq_folder
 from text_cases import STUDY, notes
 
 from pipeline.data.prepare import open_prepared, prepare_data
@@ -28,7 +29,7 @@ def test_a_vector_is_the_scaled_mean_of_the_last_states(vectors: SentenceVectors
 
     texts = ["A boat on the sea.", "trees", "", "A boat on the sea."]
     found = vectors.encode(texts).vectors
-    tokenizer, model = load_pretrained(str(model_folder()))
+    tokenizer, model, _ = load_pretrained(str(model_folder()))
     for row, text in enumerate(texts[:2]):
         with torch.no_grad():
             mean = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0)
@@ -92,3 +93,21 @@ def test_more_tokens_than_the_model_reads_are_refused() -> None:
 def test_a_pretrained_encoder_needs_a_path() -> None:
     with pytest.raises(StudyError, match="must name the model that `pretrained` loads"):
         parse_study(STUDY, overrides={"model.encoder": {"kind": "pretrained"}})
+
+
+@pytest.mark.parametrize("kind", ["t5", "bart"])
+@pytest.mark.parametrize("finetune", ["none", "full"])
+def test_an_encoder_of_a_model_that_writes_is_saved_with_its_weights(
+    kind: str, finetune: str, tmp_path: Path
+) -> None:
+    """What transformers saves of an encoder taken out alone is loaded as random numbers."""
+    spec = EncoderSpec(path=str(seq_folder(kind)), max_tokens=16, finetune=finetune)
+    part = SentenceVectors.fit([], spec)
+    part.save(tmp_path)
+    again = SentenceVectors.from_json(part.to_json(), {}, tmp_path)
+    assert again.path == str(tmp_path / "pretrained")
+    states = [
+        one._loaded[1](**one._loaded[0]("boat and tide", return_tensors="pt")).last_hidden_state
+        for one in (part, again)
+    ]
+    assert (states[0] == states[1]).all()
