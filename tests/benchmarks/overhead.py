@@ -30,7 +30,7 @@ from pipeline.study.loading import Study
 from pipeline.tracking.store import open_store
 from pipeline.tracking.study_tracker import StudyTracker
 from pipeline.tracking.tracker import NullTracker
-from pipeline.training import loop
+from pipeline.training import ends, loop
 from pipeline.training.members import EpochResult, Member, Trained
 from tests.benchmarks.quickstart import silent
 from tests.benchmarks.workload import Workload
@@ -39,6 +39,11 @@ SIZES = (10, 100, 1000)
 COHORT = 10  # so that cohorts end at the sizes
 CALLS = ("start_trials", "log_epoch", "finish", "study_progress")
 """Of a tracker, in the driver's thread while trials train."""
+
+EVALUATING = (
+    (ends, "predict_part"), (loop, "evaluate_members"), (ends, "evaluate_one"), (ends, "tuned"),
+)  # fmt: skip
+"""Where training evaluates, by module and function."""
 
 
 @contextmanager
@@ -135,9 +140,9 @@ def bench_shares(n_trials: int = 64, workload: Workload | None = None) -> dict[s
     """
     evaluating, tracking = Clock(), Clock()
     with folder_of(workload or Workload()) as folder, ExitStack() as watching:
-        for name in ("predict_part", "evaluate_members", "evaluate_one", "tuned"):
-            timed = evaluating.timed(getattr(loop, name))
-            watching.enter_context(patch.object(loop, name, timed))
+        for where, name in EVALUATING:
+            timed = evaluating.timed(getattr(where, name))
+            watching.enter_context(patch.object(where, name, timed))
         for name in CALLS:
             timed = tracking.timed(getattr(StudyTracker, name))
             watching.enter_context(patch.object(StudyTracker, name, timed))
