@@ -26,6 +26,7 @@ from pipeline.comparison.text_inputs import has_words
 from pipeline.data.prepared import Part, Prepared
 from pipeline.evaluation.evaluate import constant_outputs, evaluate_one, tuned
 from pipeline.tasks.base import Kind, labelled
+from pipeline.tasks.estimators import Problem, problems_of
 
 Array = NDArray[Any]
 Settings = Mapping[str, float]
@@ -64,21 +65,6 @@ class BaselineResult:
     outputs: Mapping[str, Mapping[str, Array]]
     settings: Mapping[str, Settings]
     n_settings: int
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What one estimator learns.
-
-    Attributes:
-        target: (n,) class codes, or standardised numbers.
-        weight: (n,) weights of the rows.
-        is_number: Whether the target is a number.
-    """
-
-    target: Array
-    weight: Array
-    is_number: bool
 
 
 Learner = Callable[[Any, Problem, Mapping[str, Any]], Iterator[tuple[Settings, HeldOut]]]
@@ -136,7 +122,7 @@ def _fit_row(
         rows = np.flatnonzero(labelled(target))
         learned = [
             learner(inputs["train"][rows], problem, held_out)
-            for problem in _problems(kind, target[rows])
+            for problem in problems_of(kind, target[rows])
         ]
         tried = [_joined(kind, estimators) for estimators in zip(*learned, strict=True)]
         valid = prepared.parts["valid"]
@@ -145,21 +131,6 @@ def _fit_row(
         for part in HELD_OUT:
             outputs[part][task] = chosen[part]
     return BaselineResult(row, outputs, settings, n_settings)
-
-
-def _problems(kind: Kind, target: Array) -> list[Problem]:
-    """Splits a task into what estimators learn: a multilabel task into its labels."""
-    number = kind.number(target)
-    if number is not None:
-        return [Problem(number, np.ones(len(target)), is_number=True)]
-    weights = kind.info.options.get("class_weights")
-    codes = target.astype(np.int64)
-    if codes.ndim == 1:
-        weight = np.ones(len(codes)) if weights is None else np.array(weights)[codes]
-        return [Problem(codes, weight, is_number=False)]
-    of_having = np.ones(codes.shape[1]) if weights is None else np.array(weights)
-    weight = np.where(codes == 1, of_having, 1.0)  # (n, L)
-    return [Problem(codes[:, i], weight[:, i], is_number=False) for i in range(codes.shape[1])]
 
 
 def _joined(

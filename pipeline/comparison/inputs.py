@@ -74,10 +74,11 @@ def binned(prepared: Prepared) -> dict[str, Any]:
 
 def _numbers(prepared: Prepared) -> dict[str, Array]:
     """Returns the numeric inputs that trees read, the first of texts' among them."""
-    most = _n_tabular(prepared) + _TEXT_COLUMNS
+    text, tabular = prepared.encoder.text, _n_tabular(prepared)
+    n_vectors = 0 if text is None else text.width - text.n_said
+    most = tabular + min(n_vectors, _TEXT_COLUMNS)
     numbers = {part: rows.numeric[:, :most] for part, rows in prepared.parts.items()}
-    text = prepared.encoder.text
-    if text is None or text.width:
+    if text is None or n_vectors:
         return numbers
     vectors = word_vectors(prepared, _TEXT_COLUMNS)
     return {part: np.hstack([found, vectors[part]]) for part, found in numbers.items()}

@@ -1,6 +1,6 @@
 """From tables to `Prepared`, in memory: split, decide columns, fit on train, encode."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from pipeline.data.hashing import (
     sha256,
 )
 from pipeline.data.leaks import refuse_leaks
+from pipeline.data.linear_fitting import fit_linear_terms
 from pipeline.data.pieces import SUMMARIES, with_pieces
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
 from pipeline.data.references import reference_faults, target_columns
@@ -41,13 +42,15 @@ from pipeline.data.rows import (
 )
 from pipeline.data.screening import copy_warnings, counting_columns, doubled_notes, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
-from pipeline.data.text_encoding import Progress, refuse_bytes
+from pipeline.data.text_encoding import Progress, named_progress, refuse_bytes
 from pipeline.data.text_fitting import encoder_settings, fit_texts, text_notes
 from pipeline.data.views import with_views
 from pipeline.errors import DataError, StudyError
 from pipeline.study.spec import StudySpec
-from pipeline.tasks.base import TaskInfo
-from pipeline.text.ragged import Ragged
+from pipeline.tasks.base import Kind, TaskInfo
+from pipeline.tasks.registry import kind_of
+from pipeline.text.ragged import TERMS, Ragged
+from pipeline.text.reduction import as_matrix
 
 FORMAT_VERSION = 3  # of the arrays; raised when they change for the same data and settings
 
@@ -124,6 +127,12 @@ def build_prepared(
     if texts:
         more += text_notes(inputs, texts, all_parts(rows))
     encoded = encoder.encode_all(inputs, progress)
+    if text is not None and spec.model.encoder.linear:
+        documents = {name: pieces.documents.get(name) for name in targets}
+        kinds = [kind_of(info).with_documents(documents[info.name]) for info in tasks]
+        groups = group_numbers(rows)
+        told = named_progress(progress, "Fitting linear models, tasks")
+        encoder, encoded = _with_linear(encoder, encoded, kinds, targets, groups, train, told)
     parts = _cut_parts(rows, encoded, targets)
     data_digest = _data_digest(parts, tasks)
     return Prepared(
@@ -248,6 +257,32 @@ def _fit_labels(
     frames = {name: found.frame for name, found in rows.items()}
     parts = {name: found.parts for name, found in rows.items()}
     return fit_tasks(spec, expand_tasks(spec, frames, parts), frames, parts)
+
+
+def _with_linear(
+    encoder: Encoder,
+    encoded: Encoded,
+    kinds: Sequence[Kind],
+    targets: Mapping[str, NDArray[np.float32]],
+    groups: NDArray[np.int64] | None,
+    train: NDArray[np.bool_],
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Encoder, Encoded]:
+    """Fits linear models of the terms and puts what they say behind the vectors of all rows."""
+    assert encoder.text is not None  # it gave the terms
+    rows, inside = encoded.texts[TERMS], np.flatnonzero(train)
+    linear, crossed = fit_linear_terms(
+        as_matrix(rows.take(inside), encoder.text.vocabulary[TERMS]),
+        kinds,
+        {name: target[inside] for name, target in targets.items()},
+        None if groups is None else groups[inside],
+        progress,
+    )
+    said = linear.say(rows)
+    said[inside] = crossed
+    numeric = np.concatenate([encoded.numeric, said], axis=1)
+    with_linear = replace(encoder, text=replace(encoder.text, linear=linear))
+    return with_linear, replace(encoded, numeric=numeric)
 
 
 def _rows_of(rows: Mapping[str, SourceRows], sources: Container[str]) -> NDArray[np.bool_]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.data.whole_file import whole_file
 from pipeline.errors import InputError
 
 Write = Callable[[pd.DataFrame], None]
@@ -101,18 +101,15 @@ def open_output(path: Path) -> Iterator[Write]:
         InputError: The file cannot be written.
     """
     check_output(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with temporary.open("wb") as file:
-            with _packed(path, file) as packed, _FORMS[_form(path)](packed) as write:
-                yield write
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with (
+            whole_file(path) as file,
+            _packed(path, file) as packed,
+            _FORMS[_form(path)](packed) as write,
+        ):
+            yield write
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _form(path: Path) -> str:

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.data.linear_terms import LinearTerms
 from pipeline.data.values import as_text
 from pipeline.errors import DataError
 from pipeline.study.catalogue import load
-from pipeline.text.ragged import Ragged
+from pipeline.text.ragged import TERMS, Ragged
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
@@ -21,6 +22,8 @@ FOLDER = "pretrained"
 """Where a served model carries a pretrained one, beside its own files."""
 
 SEPARATOR = "\n\n"  # between the columns of a document, as between paragraphs
+
+_LINEAR = "linear"
 
 _Item = TypeVar("_Item")
 
@@ -86,17 +89,24 @@ class TextEncoder:
         columns: Text columns of all sources. The document of a row is what stands in those that
             it has, in this order.
         parts: The encoders.
-        digest: Of all that was fitted.
+        digest: Of all that was fitted on texts alone.
+        linear: What linear models of the tasks say stands behind the vectors, where there are any.
     """
 
     columns: tuple[str, ...]
     parts: tuple[TextPart, ...]
     digest: str
+    linear: LinearTerms | None = None
 
     @property
     def width(self) -> int:
-        """D, the width of the vectors."""
-        return sum(part.width for part in self.parts)
+        """D, the width of the vectors and of what linear models say."""
+        return sum(part.width for part in self.parts) + self.n_said
+
+    @property
+    def n_said(self) -> int:
+        """The last columns, which heads read and the trunk does not."""
+        return 0 if self.linear is None else self.linear.width
 
     @property
     def vocabulary(self) -> Mapping[str, int]:
@@ -111,9 +121,11 @@ class TextEncoder:
         """
         texts = documents(frame, self.columns)
         found = [part.encode(texts, progress) for part in self.parts]
+        rows = {name: rows for one in found for name, rows in one.rows.items()}
+        said = [] if self.linear is None else [self.linear.say(rows[TERMS])]
         return TextInputs(
-            np.concatenate([one.vectors for one in found], axis=1),
-            {name: rows for one in found for name, rows in one.rows.items()},
+            np.concatenate([*(one.vectors for one in found), *said], axis=1),
+            rows,
             tuple(note for one in found for note in one.notes),
         )
 
@@ -123,15 +135,14 @@ class TextEncoder:
             "columns": list(self.columns),
             "parts": [{"name": part.name, **part.to_json()} for part in self.parts],
             "digest": self.digest,
+            **({} if self.linear is None else {"linear": self.linear.to_json()}),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Returns the arrays that `from_json` takes."""
-        return {
-            f"{part.name}.{name}": array
-            for part in self.parts
-            for name, array in part.arrays().items()
-        }
+        named = [(part.name, part.arrays()) for part in self.parts]
+        named += [] if self.linear is None else [(_LINEAR, self.linear.arrays())]
+        return {f"{name}.{key}": array for name, own in named for key, array in own.items()}
 
     @classmethod
     def from_json(
@@ -147,14 +158,19 @@ class TextEncoder:
             arrays: Of `arrays`.
             folder: Where `save` of its parts wrote files.
         """
+
+        def own(name: str) -> dict[str, NDArray[Any]]:
+            return {key.removeprefix(f"{name}."): array for key, array in arrays.items()
+                    if key.startswith(f"{name}.")}  # fmt: skip
+
         parts = []
         for settings in values["parts"]:
             name = settings["name"]
-            own = {key.removeprefix(f"{name}."): array for key, array in arrays.items()
-                   if key.startswith(f"{name}.")}  # fmt: skip
             rest = {key: value for key, value in settings.items() if key != "name"}
-            parts.append(cast(TextPart, load("encoder", name).from_json(rest, own, folder)))
-        return cls(tuple(values["columns"]), tuple(parts), values["digest"])
+            parts.append(cast(TextPart, load("encoder", name).from_json(rest, own(name), folder)))
+        said = values.get(_LINEAR)
+        linear = None if said is None else LinearTerms.from_json(said, own(_LINEAR))
+        return cls(tuple(values["columns"]), tuple(parts), values["digest"], linear)
 
 
 def named_progress(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:

@@ -31,8 +31,8 @@ class TokenStates:
     """Tokens of documents, and where lower layers stay as they are, the states that these give.
 
     A token has the number of the pretrained tokenizer plus `FIRST_TOKEN`. States are float16:
-    half the disk and half of what a batch reads, and what is rounded, a part in two thousand, is
-    less than what one step of training moves. A model that answers rounds alike.
+    half the disk and half of what a batch reads, for a document's vector, of mean square 1, that
+    is wrong by less than 0.01 in any entry (tested). A model that answers rounds alike.
 
     Attributes:
         path: Folder, or name of the hub.

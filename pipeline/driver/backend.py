@@ -14,6 +14,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -121,6 +122,7 @@ class ArraySet:
         device: Where they train.
         say: Told where an array needs more memory than there is.
         bf16: See `Placed`.
+        checkpoints: See `train_epochs`.
     """
 
     def __init__(
@@ -129,11 +131,12 @@ class ArraySet:
         device: torch.device = CPU,
         say: Callable[[str], None] = lambda text: None,
         bf16: bool = False,
+        checkpoints: Path | None = None,
     ) -> None:
         placed = Placed(prepared, device, bf16)  # once for all arrays
 
         def start(members: Sequence[Member], first_epoch: int) -> Epochs:
-            return train_epochs(members, prepared, first_epoch, placed)
+            return train_epochs(members, prepared, first_epoch, placed, checkpoints)
 
         self._halving = Halving(start, say, lambda: give_back(device))
         self._running: dict[int, tuple[Epochs, Container[int] | None]] = {}
@@ -202,6 +205,7 @@ class InProcess(Backend):
         device: Where arrays train.
         say: See `ArraySet`.
         bf16: See `Placed`.
+        checkpoints: See `train_epochs`.
     """
 
     def __init__(
@@ -210,8 +214,9 @@ class InProcess(Backend):
         device: torch.device = CPU,
         say: Callable[[str], None] = lambda text: None,
         bf16: bool = False,
+        checkpoints: Path | None = None,
     ) -> None:
-        self._make = partial(ArraySet, prepared, device, say, bf16)
+        self._make = partial(ArraySet, prepared, device, say, bf16, checkpoints)
         self._arrays = self._make()
 
     def submit(

@@ -90,7 +90,9 @@ class RowsBeside:
             self._device, self.say,
         )  # fmt: skip
         bf16 = trains_in_bf16(self.study, self.prepared, self.folder, self._device, self.say)
-        backend = make_backend(self.prepared, self._n_workers, self._device, self.say, bf16)
+        backend = make_backend(
+            self.prepared, self._n_workers, self._device, self.say, bf16, self.folder.checkpoints
+        )
         try:
             with Interrupts() as interrupts:
                 self._search(backend, population, interrupts)
@@ -100,6 +102,7 @@ class RowsBeside:
         for row in (*self._rows, self._tuned):
             row.models.drop()
         self._tuned.models.publish(self.tracker)
+        self.folder.drop_checkpoints()
 
     def _done(self) -> bool:
         finalists = self.study.spec.search.finalists

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.whole_file import whole_file
 from pipeline.errors import StoreError
 
 
@@ -38,12 +39,8 @@ def write_json(path: Path, values: Any, compact: bool = False) -> None:
     """
     text = json.dumps(values) if compact else json.dumps(values, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 class JsonLines:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -126,6 +127,7 @@ def make_backend(
     device: torch.device = CPU,
     say: Callable[[str], None] = lambda text: None,
     bf16: bool = False,
+    checkpoints: Path | None = None,
 ) -> Backend:
     """Makes the backend: this process for one worker or a GPU, local processes for more.
 
@@ -135,7 +137,8 @@ def make_backend(
         device: Where they train.
         say: Told what is worth knowing on the way.
         bf16: Of a GPU: see `Placed`.
+        checkpoints: Folder where arrays that train for long write checkpoints; None for none.
     """
     if n_workers == 1 or prepared.folder is None or device.type != "cpu":
-        return InProcess(prepared, device, say, bf16)
-    return LocalProcesses(prepared.folder, n_workers)
+        return InProcess(prepared, device, say, bf16, checkpoints)
+    return LocalProcesses(prepared.folder, n_workers, checkpoints)

@@ -13,8 +13,10 @@ from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import one_thread
 from pipeline.driver.records import StudyFolder
 from pipeline.driver.trials import make_member
+from pipeline.errors import TrainingError
 from pipeline.study.loading import Study
 from pipeline.study.seeds import derive_seed
+from pipeline.training.devices import TOO_LARGE, give_back, is_out_of_memory
 from pipeline.training.loop import Stops, train
 from pipeline.training.members import EpochResult, Member, Stop
 from pipeline.training.placement import Placed
@@ -62,22 +64,39 @@ def trains_in_bf16(
 
 
 def _try_out(study: Study, prepared: Prepared, device: torch.device) -> dict[str, Any]:
-    """Returns what the study's record keeps: whether bf16 is used, and why not."""
-    try:
-        difference = largest_difference(study, prepared, device)
-    except RuntimeError as error:  # an operation that has no bf16
-        why = str(error).splitlines()[0]
-        return {"used": False, "difference": None, "reason": f"in bf16 training fails ({why})"}
+    """Returns what the study's record keeps: whether bf16 is used, and why not.
+
+    Where memory is short, which says nothing of bf16, half as many members are tried.
+
+    Raises:
+        TrainingError: The memory of the device is too small for one.
+    """
+    n_members = MEMBERS
+    while True:
+        try:
+            difference = largest_difference(study, prepared, device, n_members)
+            break
+        except RuntimeError as error:
+            if not is_out_of_memory(error):  # an operation that has no bf16
+                why = str(error).splitlines()[0]
+                reason = f"in bf16 training fails ({why})"
+                return {"used": False, "difference": None, "reason": reason}
+            if n_members == 1:
+                raise TrainingError(TOO_LARGE) from error
+        n_members //= 2
+        give_back(device)
     if difference is None:
         return {"used": False, "difference": None, "reason": "a member diverged"}
     reason = (
-        f"{MEMBERS} members trained both ways differ by {difference:.3g} in their mean valid "
+        f"{n_members} members trained both ways differ by {difference:.3g} in their mean valid "
         f"score, which may be at most {TOLERANCE:g}"
     )
     return {"used": difference <= TOLERANCE, "difference": difference, "reason": reason}
 
 
-def largest_difference(study: Study, prepared: Prepared, device: torch.device) -> float | None:
+def largest_difference(
+    study: Study, prepared: Prepared, device: torch.device, n_members: int = MEMBERS
+) -> float | None:
     """Returns how far the mean valid scores of some members differ, trained both ways.
 
     The largest over epochs; None where a member diverged.
@@ -85,7 +104,7 @@ def largest_difference(study: Study, prepared: Prepared, device: torch.device) -
     centre = make_member(study, prepared, 0, study.centre())
     members = [
         replace(centre, number=k, seed=derive_seed(study.spec.seed, k, "precision"))
-        for k in range(MEMBERS)
+        for k in range(n_members)
     ]
     exact, rounded = (
         _mean_scores(members, prepared, Placed(prepared, device, bf16)) for bf16 in (False, True)

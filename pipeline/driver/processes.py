@@ -41,12 +41,14 @@ class LocalProcesses(Backend):
     Args:
         prepared: Folder of the prepared data; workers map it by path.
         n_workers: How many.
+        checkpoints: See `ArraySet`.
     """
 
     look_up_seconds = 0.2
 
-    def __init__(self, prepared: Path, n_workers: int) -> None:
+    def __init__(self, prepared: Path, n_workers: int, checkpoints: Path | None = None) -> None:
         self._prepared = prepared
+        self._checkpoints = checkpoints
         self._context = worker_context()
         self._workers = [self._start() for _ in range(n_workers)]
         self._events: list[Event] = []
@@ -141,7 +143,7 @@ class LocalProcesses(Backend):
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(  # type: ignore[attr-defined]
-            target=work, args=(theirs, self._prepared), daemon=True
+            target=work, args=(theirs, self._prepared, self._checkpoints), daemon=True
         )
         with _main_hidden():
             process.start()

@@ -272,6 +272,15 @@ class StudyFolder:
         """Deletes a model."""
         shutil.rmtree(self.model_path(key), ignore_errors=True)
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where arrays that train for long keep how far they are."""
+        return self.path / "checkpoints"
+
+    def drop_checkpoints(self) -> None:
+        """Deletes those of arrays that will not run again: nothing is left to go on with."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
     def set_journal_aside(self) -> None:
         """Renames a journal to which no cohort belongs: a kill left it behind."""
         if self.journal.exists():

@@ -16,7 +16,7 @@ from pipeline.study.loading import Study
 
 # On resume these may change: they decide how long, how much is kept and where it goes.
 # Where the data lies may change too: what it is, the digest tells.
-FREE = ("search.trials", "search.keep", "promote.")
+FREE = ("search.trials", "search.keep", "promote.", "train.checkpoint_minutes")
 _WHEREABOUTS = ("path", "about")
 
 

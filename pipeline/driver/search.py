@@ -94,9 +94,11 @@ class Search:
             bf16 = trains_in_bf16(
                 self.study, self.prepared, self.folder, self.options.device, self.options.say
             )
+        is_fixed = self.study.spec.search.order == "fixed"
         backend = make_backend(
-            self.prepared, self.options.n_workers, self.options.device, self.options.say, bf16
-        )
+            self.prepared, self.options.n_workers, self.options.device, self.options.say, bf16,
+            self.folder.checkpoints if is_fixed else None,
+        )  # fmt: skip
         try:
             with Interrupts() as interrupts:
                 return self._run(backend, interrupts)
@@ -130,6 +132,7 @@ class Search:
             self._finish("interrupted" if interrupted else "failed")
             raise
         self._finish("complete")
+        self.folder.drop_checkpoints()
         return SearchResult(tuple(self.folder.trials()), run_id, seconds, self.phases.seconds)
 
     def _open_record(self) -> None:

@@ -13,7 +13,7 @@ from pipeline.driver.records import StudyFolder
 from pipeline.driver.trials import make_member
 from pipeline.study.loading import Study
 from pipeline.training.calibration import memory_of, most_members, seconds_per_step
-from pipeline.training.devices import CPU, free_bytes, give_back
+from pipeline.training.devices import CPU, free_bytes, give_back, is_out_of_memory
 from pipeline.training.members import Member, gains_nothing
 from pipeline.training.placement import Placed
 
@@ -127,7 +127,9 @@ def calibrate(
     def measure(size: int) -> float:
         try:
             return seconds_per_step(members(size), prepared, placed=placed)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             return float("inf")
 
     with one_thread():

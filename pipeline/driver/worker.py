@@ -13,18 +13,19 @@ from pipeline.data.prepare import open_prepared
 from pipeline.driver.backend import ArraySet
 
 
-def work(pipe: Connection, prepared: Path) -> None:
+def work(pipe: Connection, prepared: Path, checkpoints: Path | None) -> None:
     """Serves one driver until it closes the pipe or dies.
 
     Args:
         pipe: Receives ("add", array, (members, pauses)), ("answer", array, answer); sends events,
             each with the seconds that it has waited so far.
         prepared: Folder of the prepared data.
+        checkpoints: See `ArraySet`.
     """
     # Ctrl-C reaches the whole process group: the driver decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    arrays = ArraySet(open_prepared(prepared))
+    arrays = ArraySet(open_prepared(prepared), checkpoints=checkpoints)
     try:
         while True:
             while pipe.poll(None if not arrays.can_step else 0):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from pipeline.text.ragged import TERMS
+_TUPLES = ("layers", "head_layers", "n_codes", "linear")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Architecture:
         generators: Task to the shape of its decoder, for tasks that write; that of a pretrained
             one has a `path`.
         readers: Encoder of texts to the shape of its network, where its vectors are learned.
-        linear: Columns of the term weights that heads read directly; 0 where they do not.
+        linear: Tasks with a linear model, of which the last numeric inputs are the outputs.
         options: Keys of the section `model` that only this sharing reads, such as `experts`.
     """
 
@@ -43,12 +43,23 @@ class Architecture:
     options: Mapping[str, Any] = field(default_factory=dict)
     generators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     readers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    linear: int = 0
+    linear: tuple[str, ...] = ()
 
     @property
     def n_features(self) -> int:
         """Width of the encoded inputs that a task reads."""
-        return self.n_numeric + len(self.n_codes) * self.embedding + self.n_read
+        n_read = self.n_trunk + self.n_read
+        return n_read + len(self.n_codes) * self.embedding
+
+    @property
+    def n_said(self) -> int:
+        """Outputs of linear models."""
+        return sum(self.heads[task] for task in self.linear)
+
+    @property
+    def n_trunk(self) -> int:
+        """Numeric inputs that the trunk reads."""
+        return self.n_numeric - self.n_said
 
     @property
     def n_read(self) -> int:
@@ -58,7 +69,7 @@ class Architecture:
     @property
     def texts(self) -> tuple[str, ...]:
         """Names of the rows of texts that the network reads: see `Part.texts`."""
-        return (*self.readers, *((TERMS,) if self.linear else ()))
+        return tuple(self.readers)
 
     @property
     def reads_states(self) -> bool:
@@ -82,5 +93,5 @@ class Architecture:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Architecture:
         """Reads what `to_json` gave."""
-        tuples = {key: tuple(values[key]) for key in ("layers", "head_layers", "n_codes")}
+        tuples = {key: tuple(values[key]) for key in _TUPLES}
         return cls(**{**values, **tuples})

@@ -63,9 +63,7 @@ class MultiTaskModel(nn.Module):
             architecture, n_members, self.sharing.width, self.sharing.one_read, dtype
         )
         self.linear = (
-            LinearPath(
-                n_members, architecture.linear, architecture.heads, architecture.generators, dtype
-            )
+            LinearPath(n_members, architecture.heads, architecture.linear, dtype)
             if architecture.linear
             else None
         )
@@ -130,12 +128,15 @@ class MultiTaskModel(nn.Module):
 
         Returns:
             (K, B, F) features; where each task has tables and readers of its own, F has the
-            vectors of all. Behind them stands what a linear path says, and last the states that
+            vectors of all. Behind them stands what linear models say, and last the states that
             pretrained decoders read, row by row in one.
         """
         if numeric.dim() == 2:
             numeric = numeric.expand(self.n_members, *numeric.shape)
-        parts = [numeric] if self.embedding is None else [numeric, self.embedding(codes)]
+        read, said = torch.split(
+            numeric, [self.architecture.n_trunk, self.architecture.n_said], dim=2
+        )
+        parts = [read] if self.embedding is None else [read, self.embedding(codes)]
         looked_at = {*self._tables.values()} if for_decoders else set()
         states = []
         for table in range(self._n_tables):
@@ -149,12 +150,9 @@ class MultiTaskModel(nn.Module):
                 else:
                     vectors = reader(*given)
                 parts.append(vectors)
-        if self.linear is not None:
-            assert texts.terms is not None, "a linear path reads term weights"
-            parts.append(self.linear(texts.terms))
-        parts += states
+        parts += [*([] if self.linear is None else [said]), *states]
         if len(parts) == 1:
-            return numeric
+            return read
         return torch.cat([part.expand(self.n_members, -1, -1) for part in parts], dim=2)
 
     def _readers(self) -> Iterator[tuple[str, nn.ModuleList]]:
@@ -180,16 +178,15 @@ class MultiTaskModel(nn.Module):
         if self.sharing.own_inputs:
             features = self._by_task(features)
         outputs: Tensor = self.heads(self.sharing(features, rates), rates)
-        if said is not None and self.linear is not None:
+        if self.linear is not None:
             outputs = self.linear.add(outputs, said)
         return outputs if not words else self._scored(outputs, words, states, rates)
 
-    def _parted(self, features: Tensor) -> tuple[Tensor, Tensor | None, Mapping[int, Tensor]]:
-        """Returns the inputs of the trunk, what a linear path says, and tables to their states."""
+    def _parted(self, features: Tensor) -> tuple[Tensor, Tensor, Mapping[int, Tensor]]:
+        """Returns the trunk's inputs, what linear models say, and tables to their states."""
         shape = self.architecture
         own = len(shape.n_codes) * shape.embedding + shape.n_read
-        linear = 0 if self.linear is None else self.linear.width
-        widths = [shape.n_numeric + self._n_tables * own, linear]
+        widths = [shape.n_trunk + self._n_tables * own, shape.n_said]
         inputs, said, states = torch.split(
             features, [*widths, features.shape[2] - sum(widths)], dim=2
         )
@@ -199,7 +196,7 @@ class MultiTaskModel(nn.Module):
             width = int(shape.readers[PRETRAINED]["width"]) + 1
             for table, flat in zip(tables, states.chunk(len(tables), dim=2), strict=True):
                 found[table] = flat.reshape(*flat.shape[:2], flat.shape[2] // width, width)
-        return inputs, said if linear else None, found
+        return inputs, said, found
 
     def _generators(self) -> Iterator[tuple[str, Decoder]]:
         for task, generator in zip(self.architecture.generators, self.generators, strict=True):
@@ -225,11 +222,11 @@ class MultiTaskModel(nn.Module):
     def _by_task(self, features: Tensor) -> Tensor:
         """Gives each task the numbers and what its own tables and readers say: (K, T, B, F)."""
         shape, n_tasks = self.architecture, len(self.architecture.heads)
-        if features.shape[2] == shape.n_numeric:
+        if features.shape[2] == shape.n_trunk:
             return features.unsqueeze(1)
         # Widths are given: they cannot be found out from a batch without rows.
         n_coded = len(shape.n_codes)
-        widths = [shape.n_numeric, n_coded * n_tasks * shape.embedding, n_tasks * shape.n_read]
+        widths = [shape.n_trunk, n_coded * n_tasks * shape.embedding, n_tasks * shape.n_read]
         numeric, coded, read = torch.split(features, widths, dim=2)
         size = features.shape[:2]
         own = coded.reshape(*size, n_coded, n_tasks, shape.embedding).movedim(3, 1).flatten(3)

@@ -1,4 +1,4 @@
-"""Sparse rows by tables of K members: the product behind averages of words and a linear path."""
+"""Sparse rows by tables of K members: the product behind averages of words."""
 
 from __future__ import annotations
 

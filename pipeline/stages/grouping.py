@@ -112,7 +112,9 @@ def group(
         if known is None:
             n_workers = workers_of(session, n_workers, say)
             bf16 = trains_in_bf16(study, session.prepared, session.folder, session.device, say)
-            backend = make_backend(session.prepared, n_workers, session.device, say, bf16)
+            backend = make_backend(
+                session.prepared, n_workers, session.device, say, bf16, session.folder.checkpoints
+            )
             learners.mend(session.folder.record()["run_id"])
             try:
                 with Interrupts() as interrupts:
@@ -129,6 +131,7 @@ def group(
             _track(tracker, known, params)
             write_json(file, known)
             learners.drop_models()
+            session.folder.drop_checkpoints()
     return {**known, "test_reads": len(Readings(session.folder).all())}
 
 

@@ -34,8 +34,7 @@ from pipeline.tracking.records import State
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.study_tracker import StudyTracker
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.devices import CPU, find_device
-from pipeline.training.halving import TOO_LARGE
+from pipeline.training.devices import CPU, TOO_LARGE, find_device, is_out_of_memory
 from pipeline.training.loop import Stops, train
 from pipeline.training.members import EpochResult, Member, Stop, Trained
 from pipeline.training.placement import Placed
@@ -314,7 +313,9 @@ def train_alone(
     with one_thread():
         try:
             return train([member], session.prepared, on_epoch, first_epoch, session.placed)[0]
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise TrainingError(TOO_LARGE) from error
 
 

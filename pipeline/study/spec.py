@@ -218,6 +218,11 @@ class TrainSpec:
             float32. `float32` by default: `bf16` counts only after a few members trained both
             ways have reached the same valid scores, before the first trial. Else, and on a CPU,
             which it only slows down, float32 is taken and said.
+        checkpoint_minutes: Arrays that train longer write how far they are this often, at an
+            epoch's end; after a kill they go on from there, to the same results. 0 or null for
+            never. By default ten minutes, the most that a kill then costs; shorter trainings
+            write nothing. With `search.order: free` none is written: trials that had not ended
+            start again.
     """
 
     optimizer: Annotated[str, SEARCHABLE] = "adamw"
@@ -238,6 +243,7 @@ class TrainSpec:
     diagnostics: bool = True
     sampling: Literal["proportional", "uniform"] | SamplingSpec = "proportional"
     precision: Literal["float32", "bf16"] = "float32"
+    checkpoint_minutes: NonNegative | None = 10.0
 
     @property
     def exponent(self) -> float:

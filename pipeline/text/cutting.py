@@ -225,8 +225,8 @@ class Adapted(nn.Module):
 def adapt(upper: Upper, layers: int | None, rank: int, scale: float) -> dict[str, float]:
     """Puts low-rank maps beside all linear ones of the last layers, by default of all.
 
-    Beside all, not the queries and values alone: so it needs fewer steps, as Dettmers et al. found
-    (2023, "QLoRA").
+    Beside all, not the queries and values alone: Dettmers et al. (2023, "QLoRA") needed all to
+    reach what training everything reaches.
 
     Returns:
         The names of A, each with the bound of its uniform start, 1 / sqrt(in).

@@ -75,6 +75,23 @@ def give_back(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
+TOO_LARGE = (
+    "One member alone needs more memory than the device has. Use a smaller `train.batch_size` or "
+    "`model.layers`, or train with `--device cpu`."
+)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tells whether memory was short: what torch raises, or a library below it in its own words.
+
+    cuBLAS, cuDNN and their kin ask for memory of their own, and torch passes on what they answer
+    (`CUBLAS_STATUS_ALLOC_FAILED`) as any other error.
+    """
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "_STATUS_ALLOC_FAILED" in str(error)
+    )
+
+
 def finish(device: torch.device) -> None:
     """Waits until a device has done what it was given: a GPU works behind the program."""
     if device.type == "cuda":

@@ -93,18 +93,22 @@ def describe(gramian: Tensor, tasks: Sequence[str], active: Sequence[bool]) -> G
 
 @dataclass
 class MeanCosines:
-    """The mean cosine of each pair over the looks at a member."""
+    """The mean cosine of each pair over the looks at a member.
 
-    _seen: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    Attributes:
+        seen: The cosines of each pair, look by look.
+    """
+
+    seen: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
     def add(self, gradients: Gradients) -> None:
         """Adds a look."""
         for pair, cosine in gradients.cosines.items():
-            self._seen.setdefault(pair, []).append(cosine)
+            self.seen.setdefault(pair, []).append(cosine)
 
     def means(self) -> dict[str, dict[str, float]]:
         """Returns task to later task to mean cosine."""
         found: dict[str, dict[str, float]] = {}
-        for (first, second), cosines in self._seen.items():
+        for (first, second), cosines in self.seen.items():
             found.setdefault(first, {})[second] = sum(cosines) / len(cosines)
         return found

@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from pipeline.errors import TrainingError
+from pipeline.training.devices import TOO_LARGE, is_out_of_memory
 from pipeline.training.loop import Answer, EpochEnd, Epochs
 from pipeline.training.members import Member, Trained, structure_of
 
 Start = Callable[[Sequence[Member], int], Epochs]
 """Starts a population: from its members and its first epoch to its epochs."""
-
-
-TOO_LARGE = (
-    "One member alone needs more memory than the device has. Use a smaller `train.batch_size` or "
-    "`model.layers`, or train with `--device cpu`."
-)
 
 
 @dataclass
@@ -117,7 +110,7 @@ class Halving:
             told.trained.extend([*half.ended, *stop.value])
             return []
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             return self._halve(half, epoch, answer, told, error)
         told.results.extend(end.results)
@@ -164,8 +157,3 @@ class Halving:
         halves = [_Half(part) for part in self._parts(half.begun)]
         halves[0].ended = half.ended
         return [rest for one in halves for rest in self._advance(one, epoch, answer, told)]
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Tells whether memory was short; the libraries below torch say it in their own way."""
-    return isinstance(error, torch.OutOfMemoryError) or "_STATUS_ALLOC_FAILED" in str(error)

@@ -6,29 +6,25 @@ import time
 from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.prepared import Prepared
-from pipeline.evaluation.evaluate import Evaluation, evaluate_members, evaluate_one, tuned
-from pipeline.models.build import MultiTaskModel
+from pipeline.evaluation.evaluate import Evaluation, evaluate_members
+from pipeline.training.checkpoint import Checkpoint, Told
 from pipeline.training.devices import CPU
-from pipeline.training.diagnostics import MeanCosines, describe, is_due
+from pipeline.training.diagnostics import describe, is_due
+from pipeline.training.ends import Finisher, Progress, active_score, outputs_of
 from pipeline.training.members import (
     EpochResult,
     Member,
-    State,
     Stop,
     Trained,
-    kinds_of,
 )
 from pipeline.training.placement import Placed
 from pipeline.training.population import Population
-from pipeline.training.predict import predict_part
-from pipeline.training.state import FlatState
 
 EXPLODED = 1e3
 """A member diverged when its weighted train loss is this many times its first batch's (or 1)."""
@@ -64,22 +60,6 @@ class EpochEnd:
 
 
 Epochs = Generator[EpochEnd, Answer, list[Trained]]
-
-
-@dataclass
-class _Progress:
-    """What is known of one member so far."""
-
-    member: Member
-    first_epoch: int
-    started: float
-    epochs: int = 0
-    best_epoch: int = 0
-    best_score: float = -float("inf")
-    best: Tensor | None = None
-    state: State = "complete"
-    reason: str = ""
-    cosines: MeanCosines = field(default_factory=MeanCosines)
 
 
 def train(
@@ -123,6 +103,7 @@ def train_epochs(
     prepared: Prepared,
     first_epoch: int = 1,
     placed: Placed | None = None,
+    checkpoints: Path | None = None,
 ) -> Epochs:
     """Trains members of one structure, pausing after each epoch for an answer; see `train`.
 
@@ -136,15 +117,57 @@ def train_epochs(
         prepared: The data.
         first_epoch: Number of the population's first epoch.
         placed: The data where they train; by default on the CPU.
+        checkpoints: Folder of checkpoints: what an earlier run of the same members left there is
+            told again, and trained on. None keeps none.
 
     Returns:
         The ends that no epoch has told; everything in them is in the computer's memory.
     """
     placed = placed or Placed(prepared)
-    population = Population(members, prepared, placed=placed)
-    finisher = _Finisher(population.state, placed)
-    progress = _begin(members, first_epoch)
+    checkpoint = Checkpoint(checkpoints, members, first_epoch, placed) if checkpoints else None
+    saved = checkpoint.load() if checkpoint else None
+    if checkpoint is None or saved is None:
+        population = Population(members, prepared, placed=placed)
+        begun = _begin(members, first_epoch)
+        return (yield from _train(population, begun, first_epoch, [], placed, checkpoint))
+    finisher = Finisher(saved.population.state, placed)
     ended: list[Trained] = []
+    answers: list[Answer] = []
+    for told in saved.told:
+        answer = yield EpochEnd(told.results, ended + finisher.ends(told.ended))
+        answers.append(answer)
+        if answer.joining or answer.stops != told.stops:  # it is not the course that was kept
+            checkpoint.drop()
+            again = train_epochs(members, prepared, first_epoch, placed, checkpoints)
+            return (yield from _repeat(again, answers))
+        ended = finisher.ends(told.stopped)
+    epoch = first_epoch + len(saved.told)
+    return (yield from _train(saved.population, saved.progress, epoch, ended, placed, checkpoint))
+
+
+def _repeat(epochs: Epochs, answers: Sequence[Answer]) -> Epochs:
+    """Trains again what was told already, under the same answers, and goes on from there."""
+    try:
+        end = next(epochs)
+        for answer in answers:
+            end = epochs.send(answer)
+        while True:
+            end = epochs.send((yield end))
+    except StopIteration as stop:
+        ended: list[Trained] = stop.value
+        return ended
+
+
+def _train(
+    population: Population,
+    progress: dict[int, Progress],
+    first_epoch: int,
+    ended: list[Trained],
+    placed: Placed,
+    checkpoint: Checkpoint | None,
+) -> Epochs:
+    """Trains a population from an epoch on; `ended` are the ends that no epoch has told."""
+    finisher = Finisher(population.state, placed)
     for epoch in count(first_epoch):
         losses = population.train_epoch(epoch).cpu()
         gramian = _look(population, epoch)
@@ -152,23 +175,30 @@ def train_epochs(
         evaluations = _valid(population, placed, broken)
         results = _record(population, progress, losses, gramian, evaluations, broken)
         _keep_best(population, progress)
-        ended += finisher.ends([progress.pop(result.number) for result in results if result.last])
-        answer = yield EpochEnd(results, ended)
+        own = [progress.pop(result.number) for result in results if result.last]
+        answer = yield EpochEnd(results, ended + finisher.ends(own))
         stopped = _stop(progress, answer.stops)
         ended = finisher.ends(stopped)
         progress |= _begin(answer.joining, epoch + 1)
         if not progress:
             break
         _regroup(population, progress, answer.joining)
+        if checkpoint and answer.joining:  # it tells of those who start together
+            checkpoint.drop()
+            checkpoint = None
+        if checkpoint:
+            checkpoint.note(Told(results, own, answer.stops, stopped), population, progress)
+    if checkpoint:
+        checkpoint.drop()
     return ended
 
 
-def _begin(members: Sequence[Member], first_epoch: int) -> dict[int, _Progress]:
+def _begin(members: Sequence[Member], first_epoch: int) -> dict[int, Progress]:
     started = time.perf_counter()
-    return {member.number: _Progress(member, first_epoch, started) for member in members}
+    return {member.number: Progress(member, first_epoch, started) for member in members}
 
 
-def _stop(progress: dict[int, _Progress], stops: Stops) -> list[_Progress]:
+def _stop(progress: dict[int, Progress], stops: Stops) -> list[Progress]:
     """Takes out who must not go on; those that ended by themselves are out already."""
     stopped = [progress.pop(number) for number in stops if number in progress]
     for known in stopped:
@@ -217,7 +247,7 @@ def _broken(population: Population, losses: Tensor) -> dict[int, str]:
 
 def _valid(population: Population, placed: Placed, broken: dict[int, str]) -> dict[int, Evaluation]:
     """Returns the primary metrics on valid of each member whose outputs are finite."""
-    outputs = _outputs(population.model, population.members, placed)
+    outputs = outputs_of(population.model, population.members, placed)
     finite = torch.ones(len(population.members), dtype=torch.bool, device=CPU)
     for values in outputs.values():
         finite &= torch.isfinite(torch.from_numpy(values)).flatten(1).all(1)
@@ -237,25 +267,9 @@ def _valid(population: Population, placed: Placed, broken: dict[int, str]) -> di
     return {population.members[k].number: found[i] for i, k in enumerate(sound)}
 
 
-def _outputs(
-    model: MultiTaskModel, members: Sequence[Member], placed: Placed
-) -> dict[str, NDArray[np.float32]]:
-    """Returns the outputs on valid; a member writes nothing for a task that it does not learn.
-
-    So that neither its time nor its record depends on what members beside it learn.
-    """
-    weights = np.array([member.weights for member in members])  # (K, T)
-    learned = {task.name: weights[:, t] > 0 for t, task in enumerate(placed.prepared.tasks)}
-    writing = [task for task in model.architecture.generators if learned[task].any()]
-    outputs = predict_part(model, placed.part("valid"), tasks=writing)
-    for task in writing:
-        outputs[task][~learned[task]] = 0
-    return outputs
-
-
 def _record(
     population: Population,
-    progress: Mapping[int, _Progress],
+    progress: Mapping[int, Progress],
     losses: Tensor,
     gramian: Tensor | None,
     evaluations: Mapping[int, Evaluation],
@@ -302,81 +316,10 @@ def _record(
     return results
 
 
-def active_score(evaluation: Evaluation, names: Sequence[str], weights: Sequence[float]) -> float:
-    """Returns the mean score of the tasks with non-zero weight."""
-    scores = [evaluation.scores[t] for t, w in zip(names, weights, strict=True) if w > 0]
-    return sum(scores) / len(scores)
-
-
-def _keep_best(population: Population, progress: Mapping[int, _Progress]) -> None:
+def _keep_best(population: Population, progress: Mapping[int, Progress]) -> None:
     everyone = [progress[member.number] for member in population.members]
     improved = [k for k, known in enumerate(everyone) if known.best_epoch == known.epochs]
     if improved:
         snapshot = population.state.snapshot()[improved].cpu()  # one copy, what is stored is there
         for k, best in zip(improved, snapshot, strict=True):
             everyone[k].best = best.clone()
-
-
-class _Finisher:
-    """Makes the ends of members of one structure, the best parameters of complete ones evaluated.
-
-    Args:
-        state: Of the members, whose structure alone is kept.
-        placed: The data, where members train.
-    """
-
-    def __init__(self, state: FlatState, placed: Placed) -> None:
-        self._architecture, self._n_parameters = state.architecture, state.n_parameters
-        self._placed = placed
-
-    def ends(self, everyone: Sequence[_Progress]) -> list[Trained]:
-        """Returns how members ended; those that are complete are evaluated at once."""
-        complete = self._complete([known for known in everyone if known.state == "complete"])
-        found = {trained.number: trained for trained in complete}
-        return [found.get(known.member.number) or self._end(known) for known in everyone]
-
-    def _end(self, known: _Progress) -> Trained:
-        """Returns what is known of a member without looking at its parameters."""
-        return Trained(
-            number=known.member.number,
-            state=known.state,
-            reason=known.reason,
-            epochs=known.epochs,
-            best_epoch=known.best_epoch,
-            score=known.best_score if known.best_epoch else None,
-            evaluation=None,
-            parameters={},
-            tasks=(),
-            n_parameters=self._n_parameters,
-            seconds=time.perf_counter() - known.started,
-            first_epoch=known.first_epoch,
-            cosines=known.cosines.means(),
-            device=self._placed.device.type,
-        )
-
-    def _complete(self, everyone: Sequence[_Progress]) -> list[Trained]:
-        """Returns how members ended at the parameters of their best epochs."""
-        if not everyone:
-            return []
-        state = FlatState(self._architecture, [0] * len(everyone), device=self._placed.device)
-        # Each was evaluated at least once.
-        best = torch.stack([known.best for known in everyone if known.best is not None])
-        state.restore(best)
-        members = [known.member for known in everyone]
-        outputs = _outputs(state.model, members, self._placed)
-        targets = self._placed.prepared.parts["valid"].targets
-        ended = []
-        for k, known in enumerate(everyone):
-            own = {task: values[k] for task, values in outputs.items()}
-            kinds = tuned(kinds_of(known.member, self._placed.prepared), own, targets)
-            evaluation = evaluate_one(kinds, own, targets, "valid")
-            names = [kind.info.name for kind in kinds]
-            end = replace(
-                self._end(known),
-                score=active_score(evaluation, names, known.member.weights),
-                evaluation=evaluation,
-                parameters=state.named(best[k]),
-                tasks=tuple(kind.info for kind in kinds),
-            )
-            ended.append(end)
-        return ended

@@ -18,7 +18,6 @@ from pipeline.study.spec import ModelSpec, TrainSpec
 from pipeline.study.task_spec import TaskSpec
 from pipeline.study.weights_spec import WeightsSpec
 from pipeline.tasks.base import Kind, TaskInfo
-from pipeline.text.ragged import TERMS
 from pipeline.training.diagnostics import Gradients
 
 State = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
@@ -141,7 +140,7 @@ def architecture_of(member: Member, prepared: Prepared) -> Architecture:
         heads={kind.info.name: kind.width for kind in kinds},
         generators={task: shape for task, shape in shapes.items() if shape is not None},
         readers=reader_shapes(model.encoder, prepared.encoder.text),
-        linear=_linear_terms(member, prepared),
+        linear=_linear_tasks(prepared.encoder.text),
         options=sharing_options(model),
     )
 
@@ -157,13 +156,9 @@ def reader_shapes(spec: EncoderSpec, text: TextEncoder | None) -> dict[str, dict
     }  # fmt: skip
 
 
-def _linear_terms(member: Member, prepared: Prepared) -> int:
-    """Returns the columns of term weights that heads read directly; 0 where none do."""
-    text = prepared.encoder.text
-    writes_only = all(kind.generator() is not None for kind in kinds_of(member, prepared))
-    if text is None or not member.model.encoder.linear or writes_only:
-        return 0
-    return text.vocabulary[TERMS]
+def _linear_tasks(text: TextEncoder | None) -> tuple[str, ...]:
+    """Returns the tasks that have a linear model of term weights."""
+    return () if text is None or text.linear is None else tuple(text.linear.tasks)
 
 
 def sharing_options(model: ModelSpec) -> dict[str, Any]:

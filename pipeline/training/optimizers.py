@@ -8,7 +8,7 @@ the parameters by `lr * weight_decay` before the step. Penalties act on every pa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -115,6 +115,18 @@ class Optimizer(ABC):
             fresh = state.new_zeros(n_members, state.shape[1])
             setattr(self, name, torch.cat([state, fresh]))
         self.steps = torch.cat([self.steps, self.steps.new_zeros(n_members, self.steps.shape[1])])
+
+    def save(self) -> dict[str, Tensor]:
+        """Returns a copy of what is remembered."""
+        copies = {name: state.clone() for name, state in self._states()}
+        return {**copies, "steps": self.steps.clone(), "even": torch.tensor(self._even)}
+
+    def restore(self, saved: Mapping[str, Tensor]) -> None:
+        """Goes on from what `save` gave for the present members."""
+        for name, state in self._states():
+            state.copy_(saved[name])
+        self.steps.copy_(saved["steps"])
+        self._even = bool(saved["even"])
 
     def step(
         self, parameters: Tensor, gradient: Tensor, rates: Rates, lr: Tensor,

@@ -212,6 +212,7 @@ def is_plain(model: MultiTaskModel) -> bool:
         and isinstance(model.heads, LinearHeads)
         and not len(model.generators)
         and not model.architecture.texts
+        and model.linear is None
         and bool(model.architecture.layers)
         and model.architecture.activation in SLOPES
     )

@@ -61,6 +61,7 @@ class Population:
     Attributes:
         is_plain: Whether gradients are computed by `PlainPass` where a step allows it; else by
             autograd.
+        is_fresh: Whether some member has not trained its first batch.
 
     Raises:
         TrainingError: The members do not share one structure.
@@ -117,7 +118,7 @@ class Population:
         self._plain: PlainPass | None = None  # made at the first step of the present members
         self.epochs = torch.zeros(len(members), dtype=torch.int64, device=device)
         self.first_losses = torch.full_like(self.weights, float("nan"))
-        self._fresh = True  # some member has not trained its first batch
+        self.is_fresh = True
 
     def _check(self, members: Sequence[Member]) -> None:
         if any(structure_of(member) != self._structure for member in members):
@@ -185,7 +186,7 @@ class Population:
         self.epochs = torch.cat([self.epochs, self.epochs.new_zeros(len(members))])
         unknown = torch.full_like(fresh, float("nan"))
         self.first_losses = torch.cat([self.first_losses, unknown])
-        self._fresh = True
+        self.is_fresh = True
 
     def train_epoch(self, epoch: int) -> Tensor:
         """Trains one pass over the rows.
@@ -384,9 +385,9 @@ class Population:
 
     def _note_first(self, losses: Tensor) -> None:
         """Keeps the losses of each member's first batch."""
-        if self._fresh:
+        if self.is_fresh:
             self.first_losses = torch.where(self.first_losses.isnan(), losses, self.first_losses)
-            self._fresh = False
+            self.is_fresh = False
 
     def _active(self, labelled: Tensor | None) -> Tensor:
         """Returns the (K, S) segments that this step moves."""

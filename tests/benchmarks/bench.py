@@ -109,6 +109,7 @@ def throughput(workload: Workload, names: list[str], n_repeats: int) -> dict[str
             name: {
                 "per_minute": median(60 * run["trials"] / run["seconds"] for run in found),
                 "megabytes": max(run["megabytes"] for run in found),
+                "waiting": waiting(found),
                 "runs": found,
             }
             for name, found in runs.items()
@@ -116,19 +117,29 @@ def throughput(workload: Workload, names: list[str], n_repeats: int) -> dict[str
     }
 
 
+def waiting(runs: Sequence[Mapping[str, Any]]) -> float | None:
+    """Returns the share of a search in which a worker of this project had nothing to train."""
+    shares = [run["phases"]["wait"] / run["seconds"] for run in runs if "phases" in run]
+    return median(shares) if shares else None
+
+
 def throughput_table(found: Mapping[str, Any]) -> Table:
     work = found["workload"]
     title = f"Trunk {work['width']}-{work['width']}, batches of {work['batch']}, "
     table = Table(title=title + f"{work['epochs']} epochs, 4 tasks", title_justify="left")
-    for column in ("who", "trials a minute", "x (a)", "x (b)", "MB"):
+    for column in ("who", "trials a minute", "x (a)", "x (b)", "workers wait", "MB"):
         table.add_column(column, justify="left" if column == "who" else "right")
     rates = {name: one["per_minute"] for name, one in found["competitors"].items()}
     for name, rate in rates.items():
         times = [f"{rate / rates[other]:.1f}" if other in rates else "" for other in "ab"]
         memory = str(found["competitors"][name]["megabytes"])
-        table.add_row(f"({name}) {ABOUT[name]}", f"{rate:.0f}", *times, memory)
+        waits = found["competitors"][name]["waiting"]
+        waited = "" if waits is None else f"{waits:.1%}"
+        table.add_row(f"({name}) {ABOUT[name]}", f"{rate:.0f}", *times, waited, memory)
     goals = GOALS.get(work["width"], {})
-    table.add_row("goal of this project", "", *(str(goals.get(other, "")) for other in "ab"), "")
+    table.add_row(
+        "goal of this project", "", *(str(goals.get(other, "")) for other in "ab"), "5 %", ""
+    )
     return table
 
 
@@ -194,7 +205,12 @@ def gpu_table(found: Mapping[str, Any]) -> Table | str:
 
 
 def reached(ends: list[list[float]], goal: float) -> float | None:
-    """Returns the second at which a score was reached; None where it was not."""
+    """Returns the second at which a score was reached; None where it was not.
+
+    Args:
+        ends: (second, score) of ends of trials, or of evaluated epochs.
+        goal: The score.
+    """
     return min((at for at, score in ends if score >= goal), default=None)
 
 
@@ -213,6 +229,7 @@ def time_to_score(workload: Workload, seeds: range) -> list[dict[str, Any]]:
                     "seed": seed,
                     "goal": goal,
                     "seconds": reached(own["ends"], goal),
+                    "seen_seconds": reached(own["seen"], goal),
                     "a": runs["a"]["seconds"],
                     "a-pruned": runs["a-pruned"]["seconds"],
                 }
@@ -225,13 +242,16 @@ def time_to_score(workload: Workload, seeds: range) -> list[dict[str, Any]]:
 
 def score_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="Time to the tutorial's best score less 0.002", title_justify="left")
-    for column in ("seed", "score", "this project", "(a)", "(a')", "(a) / ours", "(a') / ours"):
+    columns = ("seed", "score", "epoch seen", "trial ended", "(a)", "(a')", "(a) / ended",
+               "(a') / ended")  # fmt: skip
+    for column in columns:
         table.add_column(column, justify="right")
     for row in rows:
         own = row["seconds"]
         ratios = [f"{row[n] / own:.0f}" if own else "not reached" for n in ("a", "a-pruned")]
         table.add_row(
-            str(row["seed"]), f"{row['goal']:.4f}", f"{own:.1f} s" if own else "",
+            str(row["seed"]), f"{row['goal']:.4f}",
+            *(f"{row[n]:.1f} s" if row[n] else "" for n in ("seen_seconds", "seconds")),
             f"{row['a']:.0f} s", f"{row['a-pruned']:.0f} s", *ratios,
         )  # fmt: skip
     return table

@@ -82,6 +82,10 @@ def test_every_competitor_says_what_it_took(folder: Path, prepared: Prepared, na
         # Ours count from before the workers start.
         assert 0 < at <= found.get("whole_seconds", found["seconds"])
         assert 0.1 < score < 1
+    assert max(score for _, score in found.get("seen", found["ends"])) == pytest.approx(
+        max(score for _, score in found["ends"])
+    )
+    assert len(found.get("seen", range(2 * TINY.epochs))) == 2 * TINY.epochs
 
 
 def test_the_gpu_part_says_why_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +136,7 @@ def test_what_a_search_costs_beside_training_is_measured() -> None:
     }
     long, shares, driver = found["long"], found["shares"], found["driver"]
     assert long["epochs"] >= 1
+    assert 0 < long["trial_seconds"] < long["seconds_with"] + long["seconds_without"]
     assert long["cost"] == pytest.approx(long["seconds_with"] / long["seconds_without"] - 1)
     assert 0 < shares["asking"] < 1
     assert 0 < shares["evaluating"] < 1

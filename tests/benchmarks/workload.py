@@ -22,7 +22,7 @@ class Workload:
     Attributes:
         width: Of both layers of the trunk.
         batch: Rows of a step.
-        epochs: Of every trial.
+        epochs: Of every trial; no competitor stops early but by pruning.
         n_train: Train rows; valid and test have a quarter each.
         seed: Of the study.
     """
@@ -61,6 +61,7 @@ train:
   lr: {{low: 1.0e-4, high: 3.0e-2, log: true}}
   weight_decay: {{low: 1.0e-5, high: 1.0, log: true}}
   schedule: constant
+  patience: null
   epochs: {self.epochs}
   batch_size: {self.batch}
 search: {{trials: 64, keep: 1, finalists: null{search}}}

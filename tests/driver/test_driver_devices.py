@@ -194,14 +194,22 @@ def test_memory_bounds_the_arrays_of_a_study_and_each_kind_of_device_has_its_own
     assert folder.record() == {"population_on_standin": found, "population": on_cpu}
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    ids=["torch", "cublas"],
+)
 def test_a_size_that_does_not_fit_after_all_is_not_chosen(
-    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+    error: Exception, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = small_study(search__cohort=16, search__population="auto")
 
     def measure(members: list[object], *_: object, **__: object) -> float:
         if len(members) > 4:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise error
         return 1.0
 
     monkeypatch.setattr(sizing, "seconds_per_step", measure)

@@ -1,16 +1,20 @@
 """bf16 is used where valid scores agree with float32, which is taken and said elsewhere."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from driver_cases import small_study
+from stand_in import DEVICE, watch
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver import precision
 from pipeline.driver.precision import EPOCHS, TOLERANCE, largest_difference, trains_in_bf16
 from pipeline.driver.records import StudyFolder
+from pipeline.driver.trials import make_member
+from pipeline.errors import TrainingError
 from pipeline.training.devices import CPU
 from pipeline.training.loop import train
 from pipeline.training.members import Member, Trained
@@ -66,6 +70,32 @@ def test_a_network_that_fails_in_bf16_trains_in_float32(
     said: list[str] = []
     assert not trains_in_bf16(BF16, prepared, folder, ELSEWHERE, said.append)
     assert "in bf16 training fails (expected dtype float" in said[0]
+
+
+def test_short_memory_is_no_fault_of_bf16(
+    prepared: Prepared, folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for two members at once, two are tried; with room for none it is an error."""
+    monkeypatch.setattr(torch, "autocast", lambda *_: nullcontext())  # the stand-in has none
+    study = small_study(train__precision="bf16", train__diagnostics=False)
+
+    def peak(n_members: int) -> int:
+        with watch() as account:
+            members = [make_member(study, prepared, k, study.centre()) for k in range(n_members)]
+            train(members, prepared, placed=Placed(prepared, DEVICE))
+            return account.peak
+
+    small, large = peak(2), peak(4)
+    with watch() as account:
+        account.limit = (small + large) // 2
+        assert trains_in_bf16(study, prepared, folder, DEVICE, print)
+    assert folder.record()["bf16"]["reason"].startswith("2 members trained both ways")
+    again = StudyFolder(folder.path.parent, "again")
+    with watch() as account:
+        account.limit = small // 2
+        with pytest.raises(TrainingError, match="One member alone"):
+            trains_in_bf16(study, prepared, again, DEVICE, print)
+    assert again.record() == {}  # nothing is kept that memory alone decided
 
 
 def test_members_trained_both_ways_are_compared_epoch_by_epoch(prepared: Prepared) -> None:

@@ -2,16 +2,55 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.tracking.models import log_model
-from pipeline.tracking.store import Store
+from pipeline.tracking.store import Store, open_store
+
+
+@pytest.fixture(scope="module")
+def server_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store whose runs, models and registry are at a tracking server of MLflow's own."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+             "--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'server.db'}",
+             "--artifacts-destination", str(folder / "artifacts")],
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/health", process)
+        yield open_store(folder / "store", url)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except OSError:
+            time.sleep(0.3)
+        else:
+            return
+    raise TimeoutError(f"{url} does not answer")
 
 
 def killed(
@@ -81,15 +120,42 @@ def test_a_rollback_can_be_killed_at_every_write(store: Store, make_predictor: C
     assert moved == sorted(moved)
     assert {True, False} == {*moved}
     for one in found:
-        there = (one["after"]["version"], one["after"]["before"])
-        assert there in (("2", "1"), ("1", None)), one
+        check_rollback(one)
+
+
+def check_rollback(one: dict[str, Any]) -> None:
+    there = (one["after"]["version"], one["after"]["before"])
+    assert there in (("2", "1"), ("1", None)), one
 
 
 @pytest.mark.slow
 def test_promoters_at_once_leave_one_consistent_champion(
     store: Store, make_predictor: Callable
 ) -> None:
-    for found in killed(store, make_predictor, "race-all", {"race": [1, 2]}, n_models=4):
+    check_races(killed(store, make_predictor, "race-all", {"race": [1, 2]}, n_models=4))
+
+
+@pytest.mark.slow
+@pytest.mark.services
+def test_at_a_server_kills_and_races_end_as_well(
+    server_store: Store, make_predictor: Callable
+) -> None:
+    # The moments name the models, so that each must be another.
+    moments = {"promote": [3, 9, 10, 11, 12], "rollback": [2, 4], "race": [1]}
+    found = killed(server_store, make_predictor, "at-server", moments, n_models=4)
+    promotions = [one for one in found if one.get("kind") == "promote"]
+    assert {one["code"] for one in promotions} <= {-9, 0}
+    assert promotions[0]["code"] == -9
+    check_promotions(promotions)
+    for one in found:
+        if one.get("kind") == "rollback":
+            check_rollback(one)
+    check_races([one for one in found if "codes" in one])
+
+
+def check_races(races: list[dict[str, Any]]) -> None:
+    assert races
+    for found in races:
         codes = found["codes"]
         assert {*codes} <= {0, 2}, codes
         assert 0 in codes

@@ -54,7 +54,7 @@ def test_a_pretrained_decoder_is_searched_promoted_and_answers_alone(
     own = evaluate(study, "best", "test", **where)["tasks"]
     raw = tmp_path / "raw.csv"
     asked = pd.concat([table[["body"]], pd.DataFrame({"body": [None, "", "  "]})])
-    asked.to_csv(raw, index=False)
+    asked.assign(row=range(len(asked))).to_csv(raw, index=False)
     with bundle(predictor) as folder:
         for one in gone.iterdir():
             one.unlink()

@@ -71,11 +71,19 @@ def test_a_gpu_has_one_worker_and_says_so(session_on: Callable[[str], Session]) 
     assert said == ["Note: one worker serves cuda; 4 would wait for each other."]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    ids=["torch", "cublas"],
+)
 def test_a_member_that_needs_too_much_memory_alone_is_told_with_the_remedy(
-    session_on: Callable[[str], Session], monkeypatch: pytest.MonkeyPatch
+    error: Exception, session_on: Callable[[str], Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory.")
+        raise error
 
     monkeypatch.setattr(sessions, "train", train)
     session = session_on("cpu")

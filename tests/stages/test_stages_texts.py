@@ -26,6 +26,7 @@ model:
   encoder:
     kind: [bag, transformer, tfidf]
     width: 8
+    linear: true
     embed: 8
     buckets: 64
     vocabulary: 128

@@ -1,6 +1,7 @@
 """Rows of different lengths, taken and joined."""
 
 import numpy as np
+import pytest
 from scipy import sparse
 
 from pipeline.text.ragged import Ragged, from_lengths
@@ -34,3 +35,17 @@ def test_rows_without_values_are_taken_too() -> None:
     found = bare.take(np.array([3, 3, 1]))
     assert found.values is None
     np.testing.assert_array_equal(found.items, whole.take(np.array([3, 3, 1])).items)
+
+
+def test_states_of_tokens_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = np.arange(12, dtype=np.float16).reshape(6, 2)
+    rows = Ragged(from_lengths([2, 0, 3, 1]), np.arange(6, dtype=np.int32), states)
+    order = np.array([2, 0, 1, 2])
+    plain = rows.take(order)
+    monkeypatch.setattr("pipeline.text.ragged._LARGE", 0)
+    mapped = rows.take(order)
+    assert isinstance(mapped.values, np.memmap)
+    assert not isinstance(plain.values, np.memmap)
+    for found in (plain, mapped):
+        np.testing.assert_array_equal(found.values, states[[2, 3, 4, 0, 1, 2, 3, 4]])
+        np.testing.assert_array_equal(found.items, [2, 3, 4, 0, 1, 2, 3, 4])

@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from pipeline.study.catalogue import names
 from pipeline.training import devices, placement
 from pipeline.training.calibration import seconds_per_step
-from pipeline.training.devices import CPU, find_device
+from pipeline.training.devices import CPU, find_device, is_out_of_memory
 from pipeline.training.loop import Answer, train, train_epochs
 from pipeline.training.members import Member, Stop, Trained, architecture_of
 from pipeline.training.placement import Placed
@@ -192,6 +192,18 @@ def test_the_stand_in_is_as_strict_as_a_gpu() -> None:
         with pytest.raises(torch.OutOfMemoryError):
             torch.ones(30, device=DEVICE)
     assert stand_in.account is not account
+
+
+def test_short_memory_is_known_in_whatever_words() -> None:
+    with watch() as account:
+        account.limit = 100
+        with pytest.raises(RuntimeError) as raised:
+            torch.ones(30, device=DEVICE)
+    assert is_out_of_memory(raised.value)
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"))
+    assert is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
+    assert not is_out_of_memory(RuntimeError("expected dtype float but got dtype c10::BFloat16"))
+    assert not is_out_of_memory(ValueError("_STATUS_ALLOC_FAILED"))
 
 
 def test_auto_takes_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,11 @@ from pipeline.data.prepared import Prepared
 from pipeline.evaluation.evaluate import evaluate_one
 from pipeline.models.build import load_member
 from pipeline.tasks.registry import kind_of
+from pipeline.training.ends import active_score
 from pipeline.training.loop import (
     Answer,
     EpochEnd,
     Epochs,
-    active_score,
     train,
     train_epochs,
 )

@@ -1,0 +1,138 @@
+"""Searches whose driver dies in the middle of an array that trains for long."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from driver_cases import small_study
+from kill_cases import Launches
+from search_cases import Crash, Launcher, Memory, check, plain
+
+from pipeline.data.prepared import Prepared
+from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.study.loading import load_study
+from pipeline.training.population import Population
+
+STUDY = """
+name: killed
+sources: {digits: {builtin: multidigits}}
+tasks:
+  left: {kind: multiclass, target: left}
+  total: {kind: regression, target: total}
+split: {column: split}
+model: {layers: [24], dropout: {low: 0.0, high: 0.4}}
+weights: {strategy: famo}
+train:
+  lr: {low: 3.0e-4, high: 1.0e-1, log: true}
+  epochs: 40
+  batch_size: 64
+  patience: 12
+  checkpoint_minutes: 0.001
+search: {trials: 8, cohort: 8, population: 4, keep: 2, finalists: {k: 1, seeds: 2}}
+"""
+"""Of one cohort: what a kill costs is all of it, but for checkpoints."""
+
+
+def models(folder: StudyFolder) -> dict[str, bytes]:
+    """Returns the kept models' weights, byte for byte."""
+    files = folder.path.glob("models/*/*.safetensors")
+    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in files}
+
+
+class DiesAt:
+    """Counts the epochs that arrays train, and dies in one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.trained: list[tuple[tuple[int, ...], int]] = []
+        self.at: int | None = None
+        train_epoch = Population.train_epoch
+
+        def note(population: Population, epoch: int) -> object:
+            if len(self.trained) == self.at:
+                raise Crash
+            numbers = tuple(member.number for member in population.members)
+            self.trained.append((numbers, epoch))
+            return train_epoch(population, epoch)
+
+        monkeypatch.setattr(Population, "train_epoch", note)
+
+
+def test_a_search_goes_on_in_the_middle_of_its_arrays(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(train__checkpoint_minutes=1e-9)
+    straight = Launcher(study, prepared, StudyFolder(tmp_path / "straight", "small"))
+    dies = DiesAt(monkeypatch)
+    expected = plain(straight.launch())
+    n_epochs = len(dies.trained)
+
+    for at in (3, 5, n_epochs - 3):
+        killed = Launcher(study, prepared, StudyFolder(tmp_path / f"killed{at}", "small"), Memory())
+        dies.trained, dies.at = [], at
+        with pytest.raises(Crash):
+            killed.launch()
+        dies.at = None
+        found = killed.launch()
+        assert plain(found) == expected
+        check(killed, found)
+        # Of each of two arrays only the epoch that had not been answered is trained again.
+        assert len(dies.trained) <= n_epochs + 2
+        assert models(killed.folder) == models(straight.folder)
+        assert not killed.folder.checkpoints.exists()
+
+
+def test_the_free_order_writes_none(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(
+        train__checkpoint_minutes=1e-9, search__order="free", search__finalists=None
+    )
+    launcher = Launcher(study, prepared, StudyFolder(tmp_path, "small"))
+    dies = DiesAt(monkeypatch)
+    dies.at = 5
+    with pytest.raises(Crash):
+        launcher.launch()
+    assert not launcher.folder.checkpoints.exists()
+
+
+def test_the_minutes_may_change_on_resume(prepared: Prepared, tmp_path: Path) -> None:
+    launcher = Launcher(small_study(), prepared, StudyFolder(tmp_path, "small"))
+    launcher.launch(n_trials=2)
+    assert len(launcher.launch(n_trials=4, study=small_study(train__checkpoint_minutes=None))) == 4
+
+
+def trials_of(launches: Launches) -> tuple[list[TrialRecord], dict[str, bytes]]:
+    folder = StudyFolder(launches.store / "studies", "killed")
+    return plain(folder.ended()), models(folder)
+
+
+@pytest.mark.slow
+def test_a_killed_search_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    study = tmp_path / "killed.yaml"
+    study.write_text(STUDY)
+    straight = Launches(study, tmp_path / "straight" / "store")
+    straight.store.parent.mkdir()
+    straight.run_to_end(n_workers=1)
+    killed = Launches(study, tmp_path / "killed" / "store")
+    killed.store.parent.mkdir()
+    checkpoints = StudyFolder(killed.store / "studies", "killed").checkpoints
+    seen: set[Path] = set()
+    for n_workers, pause in ((2, 0.0), (1, 0.3), (2, 0.6)):
+        process = killed.launch(n_workers)
+        before = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*")}
+        written: dict[Path, int] = before
+        while written == before and process.poll() is None:
+            time.sleep(0.005)
+            written = {p: p.stat().st_mtime_ns for p in checkpoints.glob("[0-9a-f]*")}
+        time.sleep(pause)
+        assert process.poll() is None, "it ended before it was killed"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        seen |= {*written}
+    assert seen
+    killed.run_to_end(n_workers=2)
+    assert trials_of(killed) == trials_of(straight)
+    assert not checkpoints.exists()
+    assert load_study(study).spec.train.checkpoint_minutes == 0.001
