@@ -62,8 +62,8 @@ class EncoderSpec:
         heads: Of `transformer`: attentions side by side in a layer, each of `embed` // `heads`
             numbers.
         dropout: Of `transformer`: share of activations dropped behind its tokens and after each
-            part of a layer; of `pretrained` where it is trained, in the places that the model has
-            for it. 0.1, as Devlin et al. train BERT.
+            part of a layer; of `pretrained` where it or its decoder is trained, in the places that
+            the model has for it. 0.1, as Devlin et al. train BERT.
     """
 
     kind: str | list[str] | None = None

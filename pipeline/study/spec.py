@@ -188,9 +188,10 @@ class TrainSpec:
     Attributes:
         optimizer: A catalogue name.
         lr: Learning rate.
-        encoder_lr: Learning rate of a pretrained model that is trained. By default 5e-5, the
-            largest that Devlin et al. (2019) advise, since what it knows is soon forgotten; with
-            `finetune: lora` 5e-4, as in Hu et al. (2021), since its maps start at nothing.
+        encoder_lr: Learning rate of a pretrained model that is trained, of its decoder too. By
+            default 5e-5, the largest that Devlin et al. (2019) advise, since what it knows is soon
+            forgotten; with `finetune: lora` 5e-4 for the maps, as in Hu et al. (2021), since they
+            start at nothing.
         momentum: Of `sgd`.
         weight_decay: Decoupled: each step shrinks every parameter by `lr * weight_decay`.
         l2: Coupled penalty: adds `l2 * parameter` to the gradient.
