@@ -20,7 +20,7 @@ from pipeline.errors import DataError
 from pipeline.tasks.abstractive import DEFAULTS, Abstractive
 from pipeline.tasks.base import TaskInfo
 from pipeline.tasks.labels import no_labels, target_columns
-from pipeline.text.pretrained import load_once
+from pipeline.text.pretrained import load_once, missing_weights
 
 if TYPE_CHECKING:
     from pipeline.study.task_spec import TaskSpec
@@ -102,10 +102,16 @@ class PretrainedAbstractive(Abstractive):
 
 
 def check_writes(model: Any, path: str) -> None:
-    """Raises a `DataError` where a model has no decoder that writes."""
+    """Raises a `DataError` where a model has no decoder that writes, or not all of its weights."""
     if not (model.config.is_encoder_decoder and model.can_generate()):
         raise DataError(
             f"`decoder: pretrained` needs an encoder-decoder, such as T5, BART, mBART or Pegasus. "
             f"Found {type(model).__name__} in {path}, which writes nothing. Name another model "
             "under `model.encoder.path`, or leave `decoder` out: a small decoder is learned then."
+        )
+    if missing := missing_weights(path):
+        raise DataError(
+            f"`model.encoder.path`: the files in {path} must hold all weights of the decoder. They "
+            f"lack {len(missing)}, such as {missing[0]}. Save the whole model that writes, such as "
+            f"{type(model).__name__}."
         )

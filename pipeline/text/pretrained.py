@@ -100,6 +100,20 @@ def _once(path: str, stamps: tuple[tuple[str, int], ...]) -> tuple[Any, Any, Any
     return load_pretrained(path)
 
 
+def missing_weights(path: str) -> list[str]:
+    """Returns the parameters that the files of an encoder-decoder lack: they would be random.
+
+    Places given by a formula, as Pegasus has them, need no file.
+    """
+    from transformers import AutoModelForSeq2SeqLM
+
+    model, found = AutoModelForSeq2SeqLM.from_pretrained(
+        path, use_safetensors=True, output_loading_info=True
+    )
+    named = {name for name, _ in model.named_parameters() if "embed_positions" not in name}
+    return sorted(named & set(found["missing_keys"]))
+
+
 def save_loaded(loaded: tuple[Any, Any, Any], folder: Path) -> None:
     """Writes what `load_once` gave into a folder, from which it can be loaded again."""
     tokenizer, _, whole = loaded

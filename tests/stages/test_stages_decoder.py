@@ -9,6 +9,7 @@ from shutil import copytree
 import pandas as pd
 import pytest
 from encoder_cases import tiny_folder
+from safetensors.torch import load_file, save_file
 from seq_cases import STUDY, gists, seq_folder
 
 from pipeline import evaluate, load_model, promote, search
@@ -104,4 +105,16 @@ def test_a_model_without_a_decoder_is_refused_with_the_remedy(store: Store) -> N
         "name": "long", "model.encoder.path": str(seq_folder("bart")), "tasks.gist.write": 100,
     })  # fmt: skip
     with pytest.raises(DataError, match=r"`tasks.gist.write` must be at most 64"):
+        prepare(study, store, {"notes": gists()})
+
+
+def test_a_decoder_whose_weights_are_missing_is_refused(store: Store, tmp_path: Path) -> None:
+    """Transformers would draw them, and only warn."""
+    folder = copytree(seq_folder("t5"), tmp_path / "half")
+    weights = load_file(folder / "model.safetensors")
+    half = {name: value for name, value in weights.items() if not name.startswith("decoder.block")}
+    assert len(half) < len(weights)
+    save_file(half, folder / "model.safetensors", {"format": "pt"})
+    study = parse_study(STUDY, overrides={"name": "half", "model.encoder.path": str(folder)})
+    with pytest.raises(DataError, match=r"must hold all weights of the decoder.*decoder\.block"):
         prepare(study, store, {"notes": gists()})
