@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.functional import embedding_bag
 
 from pipeline.text.ragged import Ragged
-from pipeline.text.reduction import as_matrix
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,22 @@ class LinearTerms:
         return len(self.bias)
 
     def say(self, rows: Ragged) -> NDArray[np.float32]:
-        """Returns the (N, W) decision values of sparse rows."""
+        """Returns the (N, W) decision values of sparse rows.
+
+        By torch: this module travels with every model, and scipy only with those that read terms.
+        """
         if not len(rows):  # nothing was weighed
             return np.zeros((0, self.width), np.float32)
-        wide = self.weight.astype(np.float32)
-        found: NDArray[np.float32] = as_matrix(rows, len(wide)) @ wide + self.bias
-        return found
+        assert rows.values is not None  # terms have weights
+        found = embedding_bag(
+            torch.as_tensor(rows.items.astype(np.int64)),
+            torch.as_tensor(self.weight.astype(np.float32)),
+            torch.as_tensor(rows.starts[:-1].astype(np.int64)),
+            per_sample_weights=torch.as_tensor(rows.values.astype(np.float32)),
+            mode="sum",
+        )
+        said: NDArray[np.float32] = found.numpy() + self.bias
+        return said
 
     def to_json(self) -> Mapping[str, Any]:
         """Returns the tasks."""
