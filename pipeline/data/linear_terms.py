@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import embedding_bag
 
 from pipeline.text.ragged import Ragged
 
@@ -37,7 +35,11 @@ class LinearTerms:
         """Returns the (N, W) decision values of sparse rows.
 
         By torch: this module travels with every model, and scipy only with those that read terms.
+        `mtl check` reads this module too, and needs no torch.
         """
+        import torch
+        from torch.nn.functional import embedding_bag
+
         if not len(rows):  # nothing was weighed
             return np.zeros((0, self.width), np.float32)
         assert rows.values is not None  # terms have weights
