@@ -128,8 +128,8 @@ def build_prepared(
         more += text_notes(inputs, texts, all_parts(rows))
     encoded = encoder.encode_all(inputs, progress)
     if text is not None and spec.model.encoder.linear:
-        documents = {name: pieces.documents.get(name) for name in targets}
-        kinds = [kind_of(info).with_documents(documents[info.name]) for info in tasks]
+        documents = pieces.documents
+        kinds = [kind_of(info).with_documents(documents.get(info.name)) for info in tasks]
         groups = group_numbers(rows)
         told = named_progress(progress, "Fitting linear models, tasks")
         encoder, encoded = _with_linear(encoder, encoded, kinds, targets, groups, train, told)
@@ -231,11 +231,8 @@ def _drop_duplicates(
     spec: StudySpec, rows: dict[str, SourceRows], inputs: pd.DataFrame, hashes: Hashes
 ) -> tuple[dict[str, SourceRows], pd.DataFrame, dict[str, int], int]:
     counts, repeated = duplicates(hashes, all_parts(rows))
-    asked = [
-        np.full(len(found.parts), spec.split_of(name).duplicates == "drop")
-        for name, found in rows.items()
-    ]
-    dropped = repeated & np.concatenate(asked)
+    dropping = [name for name in rows if spec.split_of(name).duplicates == "drop"]
+    dropped = repeated & _rows_of(rows, dropping)
     if not dropped.any():
         return rows, inputs, counts, 0
     stops = np.cumsum([len(found.parts) for found in rows.values()])[:-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,10 @@ class LinearTerms:
         """W."""
         return len(self.bias)
 
+    @cached_property
+    def _wide(self) -> NDArray[np.float32]:
+        return self.weight.astype(np.float32)
+
     def say(self, rows: Ragged) -> NDArray[np.float32]:
         """Returns the (N, W) decision values of sparse rows.
 
@@ -45,7 +50,7 @@ class LinearTerms:
         assert rows.values is not None  # terms have weights
         found = embedding_bag(
             torch.as_tensor(rows.items.astype(np.int64)),
-            torch.as_tensor(self.weight.astype(np.float32)),
+            torch.as_tensor(self._wide),
             torch.as_tensor(rows.starts[:-1].astype(np.int64)),
             per_sample_weights=torch.as_tensor(rows.values.astype(np.float32)),
             mode="sum",

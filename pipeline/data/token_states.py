@@ -186,7 +186,8 @@ class TokenStates:
                     f"{spec.path}. Found {spec.most_layers}."
                 )
             below = n_layers - spec.most_layers
-            upper_of(model, below)  # tried before long work
+            if below:
+                upper_of(model, below)  # tried before long work
         pad, unknown = tokenizer.pad_token_id, tokenizer.unk_token_id
         return cls(
             path=spec.path,

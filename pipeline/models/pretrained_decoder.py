@@ -183,7 +183,8 @@ def _writer(model: Any) -> tuple[Writer, list[str]]:
     states = torch.linspace(-1, 1, 2 * width).reshape(1, 2, width)
     labels = torch.tensor([[3, 4]])
     trained = with_part(writer, lambda: writer(states, torch.ones(1, 2).long(), labels))
-    own = {id(tensor) for name, tensor in writer.named_parameters() if name in set(trained)}
+    wanted = set(trained)
+    own = {id(tensor) for name, tensor in writer.named_parameters() if name in wanted}
     for tensor in writer.model.get_encoder().parameters():
         if id(tensor) not in own:
             tensor.data = tensor.data.new_empty(0)

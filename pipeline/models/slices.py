@@ -52,8 +52,9 @@ class Slices(MemberLayer):
     ) -> None:
         super().__init__()
         self._drawn = dict(drawn or {})
-        own = {name: tensor for name, tensor in module.named_parameters() if name in set(trained)}
-        if absent := set(trained) - own.keys():
+        wanted = set(trained)
+        own = {name: tensor for name, tensor in module.named_parameters() if name in wanted}
+        if absent := wanted - own.keys():
             raise ValueError(f"The module has no parameter {', '.join(sorted(absent))}.")
         self._keys = {name: name.replace(".", "-") for name in own}
         for name, tensor in own.items():

@@ -1,4 +1,4 @@
-"""The texts of a batch of rows as tensors: tokens side by side, and sparse rows of terms."""
+"""The texts of a batch of rows as tensors: tokens side by side, and their states."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.text.numbering import PAD
-from pipeline.text.ragged import TERMS, Ragged
+from pipeline.text.ragged import Ragged
 
 LENGTH_STEP = 16
 """Rows are padded to a multiple of this: noise is drawn ahead for each shape that there is."""
@@ -17,12 +17,12 @@ LENGTH_STEP = 16
 
 @dataclass(frozen=True)
 class Sparse:
-    """B rows of a sparse matrix, as in `Ragged`.
+    """B rows of tokens, as in `Ragged`.
 
     Attributes:
         starts: (B + 1,) int64.
-        items: (n,) int64 columns.
-        values: (n,), or (n, D) states of tokens.
+        items: (n,) int64 tokens.
+        values: (n, D) states of them; (0,) where there are none.
     """
 
     starts: Tensor
@@ -37,12 +37,10 @@ class Texts:
     Attributes:
         tokens: Encoder to (B, L) int64 tokens, `PAD` behind the last; or (K, B, L) where
             augmentation made members differ. L is a multiple of `LENGTH_STEP`, at least one.
-        terms: Term weights, which heads may read directly.
         states: Encoder to (B, L, D) states of its tokens, of a pretrained model.
     """
 
     tokens: Mapping[str, Tensor] = field(default_factory=dict)
-    terms: Sparse | None = None
     states: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -57,7 +55,7 @@ class TextRows:
     Args:
         texts: Name to rows of a part, or of a table to answer.
         names: Which of them are read: see `Architecture.texts`.
-        dtype: Of term weights in a batch.
+        dtype: Of states in a batch.
         device: Where batches are used. Rows that must travel go there once, as a whole.
     """
 
@@ -80,10 +78,8 @@ class TextRows:
         if not self._arrays:
             return NO_TEXTS
         found = {name: self._take(arrays, rows) for name, arrays in self._arrays.items()}
-        terms = found.pop(TERMS, None)
         return Texts(
             {name: _padded(sparse, sparse.items) for name, sparse in found.items()},
-            terms,
             {name: _padded(sparse, sparse.values) for name, sparse in found.items()
              if sparse.values.dim() == 2},
         )  # fmt: skip

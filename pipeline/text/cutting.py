@@ -175,8 +175,8 @@ def trained_names(model: Any, upper: Upper, width: int, layers: int | None) -> l
     if layers is None:
         return found
     first = len(layers_of(model)) - layers
-    lower = with_part(model, lambda: states_at(model, first, row, torch.ones_like(row)))
-    return [name for name in found if name.removeprefix("model.") not in set(lower)]
+    lower = {*with_part(model, lambda: states_at(model, first, row, torch.ones_like(row)))}
+    return [name for name in found if name.removeprefix("model.") not in lower]
 
 
 def with_part(module: nn.Module, run: Callable[[], Tensor]) -> list[str]:

@@ -7,13 +7,11 @@ from hypothesis import strategies as st
 
 from pipeline.models.sparse import sparse_product
 from pipeline.models.texts import LENGTH_STEP, NO_TEXTS, TextRows
-from pipeline.text.ragged import TERMS, Ragged, from_lengths
+from pipeline.text.ragged import Ragged, from_lengths
 
 
-def ragged(lengths: list[int], weighted: bool = False) -> Ragged:
-    n = sum(lengths)
-    values = np.arange(n, dtype=np.float32) / 8 if weighted else None
-    return Ragged(from_lengths(lengths), np.arange(2, n + 2, dtype=np.int32), values)
+def ragged(lengths: list[int]) -> Ragged:
+    return Ragged(from_lengths(lengths), np.arange(2, sum(lengths) + 2, dtype=np.int32))
 
 
 @given(
@@ -33,15 +31,19 @@ def test_a_batch_has_the_tokens_of_its_rows(lengths: list[int], order: list[int]
         assert read == expected + [0] * (len(read) - len(expected))
 
 
-def test_terms_keep_their_values() -> None:
-    texts = {TERMS: ragged([2, 0, 3], weighted=True), "bag": ragged([1, 1, 1])}
-    found = TextRows(texts, [TERMS], torch.float64).take(torch.tensor([2, 1, 0]))
-    assert not found.tokens
-    assert found.terms is not None
-    assert found.terms.starts.tolist() == [0, 3, 3, 5]
-    assert found.terms.items.tolist() == [4, 5, 6, 2, 3]
-    assert found.terms.values.tolist() == [2 / 8, 3 / 8, 4 / 8, 0, 1 / 8]
-    assert found.terms.values.dtype == torch.float64
+def test_states_keep_their_values() -> None:
+    plain = ragged([2, 0, 3])
+    values = np.arange(10, dtype=np.float16).reshape(5, 2)
+    texts = {"pretrained": Ragged(plain.starts, plain.items, values), "bag": ragged([1, 1, 1])}
+    found = TextRows(texts, ["pretrained"], torch.float64).take(torch.tensor([2, 1, 0]))
+    assert set(found.tokens) == set(found.states) == {"pretrained"}
+    states = found.states["pretrained"]
+    assert states.dtype == torch.float64
+    assert states.shape == (3, LENGTH_STEP, 2)
+    assert states[0, :3].tolist() == [[4, 5], [6, 7], [8, 9]]
+    assert states[2, :2].tolist() == [[0, 1], [2, 3]]
+    assert not states[0, 3:].any()
+    assert not states[1].any()
 
 
 def test_what_is_not_read_is_not_taken() -> None:
