@@ -221,7 +221,8 @@ class TrainSpec:
             which it only slows down, float32 is taken and said.
         checkpoint_minutes: Arrays that train longer write how far they are this often, at an
             epoch's end; after a kill they go on from there, to the same results. 0 or null for
-            never. By default ten minutes, the most that a kill then costs; shorter trainings
+            never. By default ten minutes, the most that a kill then costs an array that still
+            trains; one that had ended before its cohort was kept trains again. Shorter trainings
             write nothing. With `search.order: free` none is written: trials that had not ended
             start again.
     """
