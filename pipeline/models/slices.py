@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.layers import MemberLayer
-from pipeline.models.stock import noise_seed, seeded
+from pipeline.models.stock import noise_seed, seeded, standing_in
 
 if TYPE_CHECKING:
     from pipeline.models.trunk import Rates
@@ -67,7 +67,7 @@ class Slices(MemberLayer):
         """Takes a module, not as a part: its own parameters are no members'."""
         self._held = (module.requires_grad_(False).eval(),)
         names = {id(tensor): name for name, tensor in module.named_parameters()}
-        self._places = [
+        self._places: list[tuple[dict[str, Any], str, str]] = [
             (part._parameters, key, names[id(tensor)])  # a tensor may stand in several places
             for part in module.modules()
             for key, tensor in part._parameters.items()
@@ -114,22 +114,10 @@ class Slices(MemberLayer):
         seed = 0 if rates is None or chances is None else noise_seed(rates.noise, site)
         n_members = len(next(iter(unbound.values())))
         for member in range(n_members):
-            own = {name: tensors[member] for name, tensors in unbound.items()}
+            own = [(held, key, unbound[name][member]) for held, key, name in self._places]
             chance = 0.0 if chances is None else chances[member]
-            with _TURN, self._as_member(own), self._dropping(chance, seed):
+            with _TURN, standing_in(own), self._dropping(chance, seed):
                 yield self.module
-
-    @contextmanager
-    def _as_member(self, own: Mapping[str, Tensor]) -> Iterator[None]:
-        """Puts a member's tensors into the module; see `Stock` on `functional_call`."""
-        before = [held[key] for held, key, _ in self._places]
-        try:
-            for held, key, name in self._places:
-                held[key] = own[name]  # type: ignore[assignment]
-            yield
-        finally:
-            for (held, key, _), tensor in zip(self._places, before, strict=True):
-                held[key] = tensor
 
     @contextmanager
     def _dropping(self, chance: float, seed: int) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -70,26 +70,13 @@ class Stock(Sharing, MemberLayer):
         self.trunk.train(self.training and features.shape[1] > 1)
         given = []
         for member, x in enumerate(features):
-            with seeded(seed), self._as_member(member):
+            own = [
+                (held, name, held[name][member])
+                for part in self.trunk.modules() for held, name in _places(part)
+            ]  # fmt: skip
+            with seeded(seed), standing_in(own):
                 given.append(self.trunk(x))
         return [torch.stack(given)]
-
-    @contextmanager
-    def _as_member(self, member: int) -> Iterator[None]:
-        """Puts one member's tensors in place of the stacked ones.
-
-        Not by `torch.func.functional_call`, which leaves a module that stands in two places with
-        the tensors of the last call.
-        """
-        places = [(held, name) for part in self.trunk.modules() for held, name in _places(part)]
-        stacked = [held[name] for held, name in places]
-        try:
-            for (held, name), tensor in zip(places, stacked, strict=True):
-                held[name] = tensor[member]
-            yield
-        finally:
-            for (held, name), tensor in zip(places, stacked, strict=True):
-                held[name] = tensor
 
 
 @cache
@@ -133,6 +120,26 @@ def noise_seed(noise: Noise, site: str) -> int:
     """Draws a seed of torch's generator for a step, common to all members."""
     high, low = (noise.uniform(site, (2,)).double() * 2**24).long().tolist()
     return int(high * 2**24 + low)
+
+
+@contextmanager
+def standing_in(tensors: Sequence[tuple[dict[str, Any], str, Tensor]]) -> Iterator[None]:
+    """Puts one member's tensors where a module holds others, for a moment.
+
+    Not by `torch.func.functional_call`, which leaves a module that stands in two places with the
+    tensors of the last call.
+
+    Args:
+        tensors: Where each stands (a module's own dictionary and its key), and what stands there.
+    """
+    before = [held[name] for held, name, _ in tensors]
+    try:
+        for held, name, tensor in tensors:
+            held[name] = tensor
+        yield
+    finally:
+        for (held, name, _), tensor in zip(tensors, before, strict=True):
+            held[name] = tensor
 
 
 @contextmanager

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pipeline.models.build import PRETRAINED
 from pipeline.training.members import Member
 from pipeline.training.state import FlatState
-
-PRETRAINED = "pretrained"
-"""The encoder whose layers have a learning rate of their own."""
 
 _DECODER = 5e-5
 """The same of a pretrained decoder, all of which is trained."""
