@@ -7,17 +7,14 @@ trained it and two versions of one module load side by side.
 from __future__ import annotations
 
 import ast
-import sys
-import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
-from pipeline.study.own import source_of
+from pipeline.study.own_files import PACKAGE, follow
 
-PACKAGE = "pipeline"
 FOLDER = "carried"
 
 
@@ -38,40 +35,8 @@ class OwnCode:
 
 def own_code(modules: Iterable[str]) -> OwnCode:
     """Follows the imports of the user's modules through all files that are theirs."""
-    waiting, files = list(modules), dict[str, Path]()
-    ours: set[str] = set()
-    foreign: set[str] = set()
-    while waiting:
-        module = waiting.pop()
-        root = module.partition(".")[0]
-        if root == PACKAGE:
-            ours.add(module)
-        elif not _is_theirs(root):
-            foreign.add(root)
-        elif module not in files and (file := source_of(module)) is not None:
-            files[module] = file
-            waiting += _parents(module)
-            waiting += imports_of(file.read_text("utf-8"), _package_of(module, file))
-    return OwnCode(dict(sorted(files.items())), tuple(sorted(ours)), tuple(_requirements(foreign)))
-
-
-def imports_of(source: str, package: str) -> list[str]:
-    """Returns what a source imports anywhere, as absolute names; some may be no modules.
-
-    Args:
-        source: Text of a module.
-        package: Which its relative imports start from; empty outside of packages.
-    """
-    names = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            parts = package.split(".")[: len(package.split(".")) - node.level + 1]
-            above = ".".join(parts) if node.level else ""
-            base = ".".join(filter(None, (above, node.module)))
-            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return names
+    found = follow(modules)
+    return OwnCode(found.files, found.ours, tuple(_requirements(found.foreign)))
 
 
 def carried_files(code: OwnCode, name: str) -> dict[str, str]:
@@ -139,30 +104,6 @@ def _import(alias: ast.alias, moved: Mapping[str, str]) -> str:
     if alias.asname:
         return f"import {new} as {alias.asname}"
     return f"import {new}; import {moved[root]} as {root}" if dot else f"import {new} as {root}"
-
-
-def _is_theirs(root: str) -> bool:
-    """Tells whether a module is a file of the user's, neither of Python nor installed."""
-    if root in sys.stdlib_module_names:
-        return False
-    file = source_of(root) or _namespace_folder(root)
-    installed = [Path(place).resolve() for place in sysconfig.get_paths().values()]
-    return file is not None and not any(file.is_relative_to(place) for place in installed)
-
-
-def _namespace_folder(root: str) -> Path | None:
-    """Finds a package without `__init__.py`."""
-    places = (Path(place or ".") / root for place in sys.path)
-    return next((place.resolve() for place in places if place.is_dir()), None)
-
-
-def _parents(module: str) -> Iterator[str]:
-    parts = module.split(".")
-    return (".".join(parts[:depth]) for depth in range(1, len(parts)))
-
-
-def _package_of(module: str, file: Path) -> str:
-    return module if file.name == "__init__.py" else module.rpartition(".")[0]
 
 
 @cache

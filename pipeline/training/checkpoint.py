@@ -22,7 +22,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.data.whole_file import whole_file
-from pipeline.study.own import is_own, source_of
+from pipeline.study.own import is_own
+from pipeline.study.own_files import follow
 from pipeline.training.diagnostics import Gradients, MeanCosines
 from pipeline.training.ends import Progress
 from pipeline.training.members import EpochResult, Member, Stop
@@ -124,6 +125,11 @@ class Checkpoint:
             population: Those who go on.
             progress: Of them, by number.
         """
+        if self._seconds == float("inf"):
+            return  # nothing is ever written
+        for known in (*told.ended, *told.stopped):
+            if known.state != "complete":
+                known.best = None  # only complete members are read again
         self._told.append(told)
         if time.perf_counter() - self._written >= self._seconds:
             self._write(population, [progress[member.number] for member in population.members])
@@ -247,10 +253,9 @@ def _code() -> str:
 
 
 def _own_code(members: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the digest of the modules of the user's own that members name."""
-    names = {name for name in _strings(members) if is_own(name)}
-    modules = {source_of(name.partition(":")[0]) for name in names}
-    return _digest(sorted(module for module in modules if module is not None))
+    """Returns the digest of the user's own files that what members name is made of."""
+    modules = {name.partition(":")[0] for name in _strings(members) if is_own(name)}
+    return _digest([*follow(modules).files.values()])
 
 
 def _digest(files: Sequence[Path]) -> str:

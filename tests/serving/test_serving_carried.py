@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.serving.carried import imports_of, own_code, renamed_imports
+from pipeline.serving.carried import own_code, renamed_imports
 from pipeline.serving.closure import package_files
+from pipeline.study.own_files import imports_of
 
 MOVED = {"pipeline": "served_1", "mine": "served_1.carried.mine"}
 

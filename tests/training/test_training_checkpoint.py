@@ -190,6 +190,16 @@ def test_own_code_that_changed_is_another_array(tmp_path: Path, monkeypatch: Any
     assert checkpoint._own_code([]) != before
 
 
+def test_what_own_code_imports_changed_too(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_trunk_that_imports.py").write_text("from my_layers_of_checkpoints import A\n")
+    (tmp_path / "my_layers_of_checkpoints.py").write_text("A = 1\n")
+    named = [{"model": {"sharing": "my_trunk_that_imports:Trunk"}}]
+    before = checkpoint._own_code(named)
+    (tmp_path / "my_layers_of_checkpoints.py").write_text("A = 2\n")
+    assert checkpoint._own_code(named) != before
+
+
 def test_other_answers_than_before_train_the_array_anew(data: Prepared, tmp_path: Path) -> None:
     array = members()
     run(array, data, tmp_path, 7)
