@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.data.text_encoding import FOLDER, Progress, TextInputs
 from pipeline.data.token_states import TokenStates
 from pipeline.text.cleaning import clean_text
-from pipeline.text.pretrained import by_length, check_length, load_once, save_loaded, tokenize
+from pipeline.text.pretrained import Loaded, by_length, check_length, load_once, tokenize
 
 if TYPE_CHECKING:
     from pipeline.study.encoder_spec import EncoderSpec
@@ -52,7 +52,7 @@ class SentenceVectors:
         return {}
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any, Any]:
+    def _loaded(self) -> Loaded:
         return load_once(self.path)
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
@@ -82,7 +82,7 @@ class SentenceVectors:
 
     def _read(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], int]:
         """Returns the (N, D) vectors of documents, and how many were cut."""
-        tokenizer = self._loaded[0]
+        tokenizer = self._loaded.tokenizer
         found, cut = tokenize(tokenizer, texts, self.max_tokens)
         vectors = np.empty((len(texts), self.width), dtype=np.float32)
         for rows in by_length(found["input_ids"]):
@@ -93,7 +93,7 @@ class SentenceVectors:
     def _pool(self, batch: Mapping[str, Any]) -> NDArray[np.float32]:
         import torch
 
-        tokenizer, model, _ = self._loaded
+        tokenizer, model = self._loaded.tokenizer, self._loaded.encoder
         padded = tokenizer.pad(dict(batch), return_tensors="pt")
         with torch.inference_mode():
             states = model(**padded).last_hidden_state  # (B, L, D)
@@ -113,7 +113,7 @@ class SentenceVectors:
 
     def save(self, folder: Path) -> None:
         """Writes model and tokenizer beside a served model."""
-        save_loaded(self._loaded, folder / FOLDER)
+        self._loaded.save(folder / FOLDER)
 
     @classmethod
     def from_json(
@@ -144,7 +144,7 @@ class SentenceVectors:
             DataError: It cannot be loaded, or cut, or reads fewer tokens than are asked for.
         """
         assert spec.path is not None  # a rule of the study file
-        _, model, _ = load_once(spec.path)
+        model = load_once(spec.path).encoder
         check_length(model, spec.path, spec.max_tokens)
         if spec.finetune != "none" or spec.for_decoder:
             return TokenStates.fit(spec)

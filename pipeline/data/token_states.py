@@ -16,7 +16,7 @@ from pipeline.data.text_encoding import FOLDER, Progress, TextInputs, cut_note
 from pipeline.errors import DataError
 from pipeline.text.cleaning import clean_text
 from pipeline.text.numbering import FIRST_TOKEN
-from pipeline.text.pretrained import by_length, load_once, save_loaded, tokenize
+from pipeline.text.pretrained import Loaded, by_length, load_once, tokenize
 from pipeline.text.ragged import Ragged, from_lengths, room
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class TokenStates:
         }  # fmt: skip
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any, Any]:
+    def _loaded(self) -> Loaded:
         return load_once(self.path)
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
@@ -94,7 +94,9 @@ class TokenStates:
         """Returns the tokens of a batch, and how many of its documents were cut."""
         cleaned = [clean_text(text).strip() for text in texts]
         readable = [text for text in cleaned if text]
-        found, n_cut = tokenize(self._loaded[0], readable, self.max_tokens) if readable else ({}, 0)
+        found, n_cut = (
+            tokenize(self._loaded.tokenizer, readable, self.max_tokens) if readable else ({}, 0)
+        )
         ids = iter(found["input_ids"] if readable else ())
         rows = [next(ids) if text else [] for text in cleaned]
         starts = from_lengths([len(row) for row in rows])
@@ -137,7 +139,7 @@ class TokenStates:
         shown[:, 0] = 1  # attention among nothing is not a number
         with torch.inference_mode():
             found = states_at(
-                self._loaded[1], self.below, torch.from_numpy(tokens), torch.from_numpy(shown)
+                self._loaded.encoder, self.below, torch.from_numpy(tokens), torch.from_numpy(shown)
             )
         states = found.clamp(-_LARGEST, _LARGEST).to(torch.float16).numpy()
         for row, (position, own) in enumerate(zip(batch, rows, strict=True)):
@@ -153,7 +155,7 @@ class TokenStates:
 
     def save(self, folder: Path) -> None:
         """Writes model and tokenizer beside a served model."""
-        save_loaded(self._loaded, folder / FOLDER)
+        self._loaded.save(folder / FOLDER)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], folder: Path | None = None) -> TokenStates:
@@ -174,7 +176,8 @@ class TokenStates:
         from pipeline.text.cutting import layers_of, upper_of
 
         assert spec.path is not None  # a rule of the study file
-        tokenizer, model, _ = load_once(spec.path)
+        loaded = load_once(spec.path)
+        tokenizer, model = loaded.tokenizer, loaded.encoder
         below = 0
         n_layers = 0 if spec.finetune == "full" else len(layers_of(model))
         if spec.finetune == "none":  # the last states, for a decoder

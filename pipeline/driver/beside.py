@@ -91,7 +91,12 @@ class RowsBeside:
         )  # fmt: skip
         bf16 = trains_in_bf16(self.study, self.prepared, self.folder, self._device, self.say)
         backend = make_backend(
-            self.prepared, self._n_workers, self._device, self.say, bf16, self.folder.checkpoints
+            self.prepared,
+            self._n_workers,
+            self._device,
+            self.say,
+            bf16,
+            self.folder.checkpoints / "rows",
         )
         try:
             with Interrupts() as interrupts:
@@ -102,7 +107,7 @@ class RowsBeside:
         for row in (*self._rows, self._tuned):
             row.models.drop()
         self._tuned.models.publish(self.tracker)
-        self.folder.drop_checkpoints()
+        self.folder.drop_checkpoints("rows")
 
     def _done(self) -> bool:
         finalists = self.study.spec.search.finalists

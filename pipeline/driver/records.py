@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -277,9 +278,16 @@ class StudyFolder:
         """Where arrays that train for long keep how far they are."""
         return self.path / "checkpoints"
 
-    def drop_checkpoints(self) -> None:
-        """Deletes those of arrays that will not run again: nothing is left to go on with."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+    def drop_checkpoints(self, owner: str) -> None:
+        """Deletes those of an owner whose arrays will not run again.
+
+        Args:
+            owner: Name of a folder in `checkpoints`: the search, the rows beside it and grouping
+                have one each, so that one's end leaves what another goes on from.
+        """
+        shutil.rmtree(self.checkpoints / owner, ignore_errors=True)
+        with suppress(OSError):  # it does not exist, or another owner's are in it
+            self.checkpoints.rmdir()
 
     def set_journal_aside(self) -> None:
         """Renames a journal to which no cohort belongs: a kill left it behind."""

@@ -97,7 +97,7 @@ class Search:
         is_fixed = self.study.spec.search.order == "fixed"
         backend = make_backend(
             self.prepared, self.options.n_workers, self.options.device, self.options.say, bf16,
-            self.folder.checkpoints if is_fixed else None,
+            self.folder.checkpoints / "search" if is_fixed else None,
         )  # fmt: skip
         try:
             with Interrupts() as interrupts:
@@ -132,7 +132,7 @@ class Search:
             self._finish("interrupted" if interrupted else "failed")
             raise
         self._finish("complete")
-        self.folder.drop_checkpoints()
+        self.folder.drop_checkpoints("search")
         return SearchResult(tuple(self.folder.trials()), run_id, seconds, self.phases.seconds)
 
     def _open_record(self) -> None:

@@ -41,7 +41,7 @@ class Pretrained(Reader):
         self.layers: Slices | None = None
         if shape["layers"] == 0:  # the last states are what was computed
             return
-        _, model, _ = load_once(shape["path"])
+        model = load_once(shape["path"]).encoder
         module, trained, drawn = _trainable(
             model, shape["below"], shape["layers"], shape["rank"], shape["scale"], self.width
         )

@@ -63,7 +63,7 @@ class PretrainedDecoder(Decoder):
     def __init__(self, n_members: int, shape: Mapping[str, Any], dtype: torch.dtype) -> None:
         super().__init__()
         self.shape = shape
-        module, trained = _writer(load_once(shape["path"])[2])
+        module, trained = _writer(load_once(shape["path"]).whole)
         self.layers = Slices(n_members, module, trained, dtype)
         self.say = Scale(n_members, shape["width"], dtype)
 

@@ -113,7 +113,12 @@ def group(
             n_workers = workers_of(session, n_workers, say)
             bf16 = trains_in_bf16(study, session.prepared, session.folder, session.device, say)
             backend = make_backend(
-                session.prepared, n_workers, session.device, say, bf16, session.folder.checkpoints
+                session.prepared,
+                n_workers,
+                session.device,
+                say,
+                bf16,
+                session.folder.checkpoints / "groups",
             )
             learners.mend(session.folder.record()["run_id"])
             try:
@@ -131,7 +136,7 @@ def group(
             _track(tracker, known, params)
             write_json(file, known)
             learners.drop_models()
-            session.folder.drop_checkpoints()
+            session.folder.drop_checkpoints("groups")
     return {**known, "test_reads": len(Readings(session.folder).all())}
 
 

@@ -20,7 +20,7 @@ from pipeline.errors import DataError
 from pipeline.tasks.abstractive import DEFAULTS, Abstractive
 from pipeline.tasks.base import TaskInfo
 from pipeline.tasks.labels import no_labels, target_columns
-from pipeline.text.pretrained import load_once, missing_weights
+from pipeline.text.pretrained import Loaded, load_once
 
 if TYPE_CHECKING:
     from pipeline.study.task_spec import TaskSpec
@@ -46,8 +46,9 @@ class PretrainedAbstractive(Abstractive):
         if rows.empty:
             raise no_labels(name, columns[1:2], len(train))
         assert spec.path is not None  # filled in with the rows
-        _, encoder, whole = load_once(spec.path)
-        check_writes(whole, spec.path)
+        loaded = load_once(spec.path)
+        check_writes(loaded, spec.path)
+        encoder, whole = loaded.encoder, loaded.whole
         write = spec.write or WRITE
         most = getattr(whole.config, "max_position_embeddings", None) or write
         if write > most:
@@ -70,7 +71,7 @@ class PretrainedAbstractive(Abstractive):
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return load_once(self.info.options["path"])[0]
+        return load_once(self.info.options["path"]).tokenizer
 
     def ready(self) -> None:
         """Loads the tokenizer, from a folder that may last no longer than loading."""
@@ -101,15 +102,16 @@ class PretrainedAbstractive(Abstractive):
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True)).strip()
 
 
-def check_writes(model: Any, path: str) -> None:
+def check_writes(loaded: Loaded, path: str) -> None:
     """Raises a `DataError` where a model has no decoder that writes, or not all of its weights."""
+    model, missing = loaded.whole, loaded.missing
     if not (model.config.is_encoder_decoder and model.can_generate()):
         raise DataError(
             f"`decoder: pretrained` needs an encoder-decoder, such as T5, BART, mBART or Pegasus. "
             f"Found {type(model).__name__} in {path}, which writes nothing. Name another model "
             "under `model.encoder.path`, or leave `decoder` out: a small decoder is learned then."
         )
-    if missing := missing_weights(path):
+    if missing:
         raise DataError(
             f"`model.encoder.path`: the files in {path} must hold all weights of the decoder. They "
             f"lack {len(missing)}, such as {missing[0]}. Save the whole model that writes, such as "

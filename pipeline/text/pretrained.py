@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence, Sized
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,29 @@ _TOKENIZER_FILES = (
 )  # fmt: skip
 
 
-def load_pretrained(path: str) -> tuple[Any, Any, Any]:
+class Loaded(NamedTuple):
+    """A pretrained model.
+
+    Attributes:
+        tokenizer: A fast one.
+        encoder: What reads.
+        whole: What the encoder is a part of; itself, where nothing writes.
+        missing: Parameters that the files lack: they were drawn at random. Places given by a
+            formula, as Pegasus has them, need no file.
+    """
+
+    tokenizer: Any
+    encoder: Any
+    whole: Any
+    missing: tuple[str, ...]
+
+    def save(self, folder: Path) -> None:
+        """Writes it into a folder, from which it can be loaded again."""
+        self.tokenizer.save_pretrained(folder)
+        self.whole.save_pretrained(folder)
+
+
+def load_pretrained(path: str) -> Loaded:
     """Loads a tokenizer, an encoder, and the whole model that it is a part of, ready to answer.
 
     An encoder-decoder is loaded with its decoder and what writes words. It is what is to be saved:
@@ -65,11 +87,13 @@ def load_pretrained(path: str) -> tuple[Any, Any, Any]:
         config = AutoConfig.from_pretrained(path)
         writes = type(config) in AutoModelForSeq2SeqLM._model_mapping
         kind = AutoModelForSeq2SeqLM if writes else AutoModel
-        model = kind.from_pretrained(path, use_safetensors=True)
+        model, found = kind.from_pretrained(path, use_safetensors=True, output_loading_info=True)
     except Exception as error:
         raise _unusable(path, "model", error, local) from error
     model.eval().requires_grad_(False)
-    return tokenizer, model.get_encoder() if model.config.is_encoder_decoder else model, model
+    encoder = model.get_encoder() if model.config.is_encoder_decoder else model
+    named = {name for name, _ in model.named_parameters() if "embed_positions" not in name}
+    return Loaded(tokenizer, encoder, model, tuple(sorted(named & set(found["missing_keys"]))))
 
 
 def _unusable(path: str, what: str, error: Exception, local: bool) -> DataError:
@@ -85,8 +109,8 @@ def _unusable(path: str, what: str, error: Exception, local: bool) -> DataError:
     return DataError(f"{where}: {reason.rstrip('.')}. {remedy}")
 
 
-def load_once(path: str) -> tuple[Any, Any, Any]:
-    """Loads as `load_pretrained` does; later calls of this process get the same three.
+def load_once(path: str) -> Loaded:
+    """Loads as `load_pretrained` does; later calls of this process get the same.
 
     A folder whose files changed since is loaded anew.
     """
@@ -96,29 +120,8 @@ def load_once(path: str) -> tuple[Any, Any, Any]:
 
 
 @lru_cache(maxsize=2)
-def _once(path: str, stamps: tuple[tuple[str, int], ...]) -> tuple[Any, Any, Any]:
+def _once(path: str, stamps: tuple[tuple[str, int], ...]) -> Loaded:
     return load_pretrained(path)
-
-
-def missing_weights(path: str) -> list[str]:
-    """Returns the parameters that the files of an encoder-decoder lack: they would be random.
-
-    Places given by a formula, as Pegasus has them, need no file.
-    """
-    from transformers import AutoModelForSeq2SeqLM
-
-    model, found = AutoModelForSeq2SeqLM.from_pretrained(
-        path, use_safetensors=True, output_loading_info=True
-    )
-    named = {name for name, _ in model.named_parameters() if "embed_positions" not in name}
-    return sorted(named & set(found["missing_keys"]))
-
-
-def save_loaded(loaded: tuple[Any, Any, Any], folder: Path) -> None:
-    """Writes what `load_once` gave into a folder, from which it can be loaded again."""
-    tokenizer, _, whole = loaded
-    tokenizer.save_pretrained(folder)
-    whole.save_pretrained(folder)
 
 
 def check_length(model: Any, path: str, max_tokens: int) -> None:

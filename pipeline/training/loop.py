@@ -138,6 +138,7 @@ def train_epochs(
         answers.append(answer)
         if answer.joining or answer.stops != told.stops:  # it is not the course that was kept
             checkpoint.drop()
+            del saved, told  # their population makes room for another
             again = train_epochs(members, prepared, first_epoch, placed, checkpoints)
             return (yield from _repeat(again, answers))
         ended = finisher.ends(told.stopped)

@@ -29,7 +29,7 @@ def test_a_vector_is_the_scaled_mean_of_the_last_states(vectors: SentenceVectors
 
     texts = ["A boat on the sea.", "trees", "", "A boat on the sea."]
     found = vectors.encode(texts).vectors
-    tokenizer, model, _ = load_pretrained(str(model_folder()))
+    tokenizer, model, *_ = load_pretrained(str(model_folder()))
     for row, text in enumerate(texts[:2]):
         with torch.no_grad():
             mean = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0)

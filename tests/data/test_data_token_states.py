@@ -70,7 +70,7 @@ def test_states_are_those_that_the_stock_model_gives_between_its_layers() -> Non
     rows = part.encode(TEXTS, lambda *told_now: told.append(told_now)).rows["pretrained"]
     assert ("Tokenizing, documents", 4, 4) in told
     assert ("Encoding, documents", 4, 4) in told
-    tokenizer, model, _ = load_once(str(model_folder()))
+    tokenizer, model, *_ = load_once(str(model_folder()))
     assert rows.values is not None
     assert rows.values.dtype == np.float16
     assert rows.lengths.tolist() == [8, 3, 0, 16]

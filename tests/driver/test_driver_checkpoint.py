@@ -97,6 +97,18 @@ def test_the_free_order_writes_none(
     assert not launcher.folder.checkpoints.exists()
 
 
+def test_the_end_of_one_owner_leaves_the_checkpoints_of_others(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, "small")
+    for owner in ("search", "rows"):
+        (folder.checkpoints / owner).mkdir(parents=True)
+        (folder.checkpoints / owner / "a.safetensors").touch()
+    folder.drop_checkpoints("search")
+    assert [path.name for path in folder.checkpoints.iterdir()] == ["rows"]
+    folder.drop_checkpoints("rows")
+    folder.drop_checkpoints("groups")
+    assert not folder.checkpoints.exists()
+
+
 def test_the_minutes_may_change_on_resume(prepared: Prepared, tmp_path: Path) -> None:
     launcher = Launcher(small_study(), prepared, StudyFolder(tmp_path, "small"))
     launcher.launch(n_trials=2)
@@ -117,7 +129,7 @@ def test_a_killed_search_ends_as_if_nothing_had_happened(tmp_path: Path) -> None
     straight.run_to_end(n_workers=1)
     killed = Launches(study, tmp_path / "killed" / "store")
     killed.store.parent.mkdir()
-    checkpoints = StudyFolder(killed.store / "studies", "killed").checkpoints
+    checkpoints = StudyFolder(killed.store / "studies", "killed").checkpoints / "search"
     seen: set[Path] = set()
     for n_workers, pause in ((2, 0.0), (1, 0.3), (2, 0.6)):
         process = killed.launch(n_workers)

@@ -79,7 +79,7 @@ def test_it_starts_as_the_pretrained_model(folder: Path) -> None:
 
 @pytest.mark.parametrize("beam", [1, 3])
 def test_it_writes_what_transformers_generates(folder: Path, beam: int) -> None:
-    decoder, (_, _, whole) = made(folder, 1), load_once(str(folder))
+    decoder, whole = made(folder, 1), load_once(str(folder)).whole
     found = decoder.write(opening(1), read(folder, 1), beam)[0]
     given: dict[str, Any] = {"length_penalty": 0.8} if beam > 1 else {}
     expected = whole.generate(

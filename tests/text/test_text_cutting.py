@@ -86,7 +86,7 @@ def test_what_cannot_be_cut_is_named() -> None:
 
 
 def test_low_rank_maps_start_at_nothing_and_add_their_product() -> None:
-    _, model, _ = load_once(str(tiny_folder()))
+    model = load_once(str(tiny_folder())).encoder
     upper = upper_of(model, 1)
     states = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
