@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one, tuned
-from pipeline.models.build import MultiTaskModel
+from pipeline.models.network import MultiTaskModel
 from pipeline.training.diagnostics import MeanCosines
 from pipeline.training.members import Member, State, Trained, kinds_of
 from pipeline.training.placement import Placed

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.data.prepared import Prepared
 from pipeline.errors import TrainingError
-from pipeline.models.build import MultiTaskModel, Words
+from pipeline.models.network import MultiTaskModel, Words
 from pipeline.models.texts import Texts
 from pipeline.models.trunk import Rates as DropoutRates
 from pipeline.study.catalogue import load
