@@ -225,7 +225,7 @@ def _look(population: Population, epoch: int) -> Tensor | None:
 
 def _broken(population: Population, losses: Tensor) -> dict[int, str]:
     """Returns why members diverged, by number."""
-    weights, first = population.weights.cpu(), population.first_losses.cpu()
+    weights, first = population.own.weights.cpu(), population.first_losses.cpu()
     weighted = torch.where(weights > 0, weights * losses, 0)
     start = torch.where(weights > 0, weights * first, 0).sum(1)
     finite = torch.isfinite(population.state.snapshot()).all(1).cpu()
