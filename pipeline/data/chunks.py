@@ -34,7 +34,6 @@ from pipeline.data.readers import (
     read_header,
     unreadable,
 )
-from pipeline.errors import DataError
 
 ROWS = 8192
 """Rows of a chunk: small beside what a process holds anyway, large beside the cost of a call."""
