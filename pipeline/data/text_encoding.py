@@ -180,6 +180,13 @@ def named_progress(progress: Progress | None, what: str) -> Callable[[int, int],
     return lambda done, total: progress(what, done, total)
 
 
+def within(progress: Progress | None, whole: str) -> Progress | None:
+    """Returns a progress that says what the work is part of; None where nobody is told."""
+    if progress is None:
+        return None
+    return lambda what, done, total: progress(f"{whole}: {what}", done, total)
+
+
 def cut_note(
     n_cut: int, n_texts: int, most: int, unit: str, encoder: str, key: str
 ) -> tuple[str, ...]:

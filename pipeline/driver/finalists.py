@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.data.prepared import Prepared
+from pipeline.data.text_encoding import Progress, named_progress
 from pipeline.driver.backend import Backend
 from pipeline.driver.choice import missing_finalists
 from pipeline.driver.lanes import Lane, train_lanes
 from pipeline.driver.pruners import Never
 from pipeline.driver.records import StudyFolder, TrialRecord
-from pipeline.driver.rows import RowPlan
+from pipeline.driver.rows import RowPlan, listed
 from pipeline.driver.runs import TrialRuns
 from pipeline.driver.trials import make_predictor
 from pipeline.errors import Interrupted
@@ -25,6 +26,7 @@ from pipeline.training.members import Member, Trained
 class _Configuration:
     """One trial that is retrained, its members numbered by replicate."""
 
+    name: str
     folder: StudyFolder
     trial: TrialRecord
     members: list[Member]
@@ -52,6 +54,7 @@ def train_finalists(
     backend: Backend,
     population: int,
     stopping: Callable[[], bool],
+    progress: Progress | None = None,
 ) -> None:
     """Retrains the best trials of rows that were not retrained before.
 
@@ -66,6 +69,7 @@ def train_finalists(
         backend: Where members run.
         population: Most members in one array.
         stopping: Asked between epochs; True ends everything with `Interrupted`.
+        progress: Told at which epoch they are.
 
     Raises:
         Interrupted: `stopping` said so; what was not kept is trained again.
@@ -89,7 +93,7 @@ def train_finalists(
     try:
         trained = train_lanes(
             backend, lanes, population, Never(study.spec.train.epochs, study.spec.seed), stopping,
-            once_started=start,
+            start, named_progress(progress, _what(missing)),
         )  # fmt: skip
     except Exception as error:
         why = "it was stopped" if isinstance(error, Interrupted) else f"it failed: {error}"
@@ -98,6 +102,11 @@ def train_finalists(
         raise
     for found, results in zip(missing, trained, strict=True):
         found.keep(results, prepared)
+
+
+def _what(missing: Sequence[_Configuration]) -> str:
+    n_models = sum(len(found.members) for found in missing)
+    return f"Finalists of {listed([found.name for found in missing])}, {n_models} models, epoch"
 
 
 def _configuration(
@@ -116,4 +125,4 @@ def _configuration(
         for replicate in range(1, spec.seeds + 1)
     ]
     runs = TrialRuns(study, prepared, folder, tracker, row, finalists_of=trial.number)
-    return _Configuration(folder, trial, members, runs)
+    return _Configuration(f"{row.name} #{trial.number}", folder, trial, members, runs)

@@ -25,14 +25,13 @@ from pipeline.errors import InputError
 from pipeline.report.figures import heat_map
 from pipeline.stages.session import (
     DEFAULT_STORE,
-    Say,
     Session,
     Tables,
     open_session,
     recording,
-    say_on_stderr,
     workers_of,
 )
+from pipeline.stages.telling import Say, say_on_stderr
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params
 from pipeline.tracking.records import TrialEnd, TrialStart
