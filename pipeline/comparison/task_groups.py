@@ -19,17 +19,16 @@ from pipeline.comparison.grouped import (
     row_json,
     score_groups,
 )
-from pipeline.comparison.grouping import (
+from pipeline.comparison.grouping import best_grouping, grouping_value
+from pipeline.comparison.learners import Learned, Learner, Learners, digest
+from pipeline.comparison.readings import Readings
+from pipeline.comparison.transfer import (
     Shrunk,
     Transfer,
-    best_grouping,
-    grouping_value,
     measure_transfer,
     rank_correlation,
     shrink,
 )
-from pipeline.comparison.learners import Learned, Learner, Learners, digest
-from pipeline.comparison.readings import Readings
 from pipeline.data.prepared import Prepared
 from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.study.loading import Study
