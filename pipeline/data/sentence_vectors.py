@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.text_encoding import FOLDER, Progress, TextInputs
+from pipeline.data.text_encoding import FOLDER, Progress, TextInputs, named_progress
 from pipeline.data.token_states import TokenStates
+from pipeline.text.batching import batches_of
 from pipeline.text.cleaning import clean_text
 from pipeline.text.pretrained import Loaded, by_length, check_length, load_once, tokenize
 
@@ -63,13 +64,10 @@ class SentenceVectors:
         vectors = np.zeros((len(place) + 1, self.width), dtype=np.float32)
         n_cut = 0
         readable = list(place)
-        for low in range(0, len(readable), _LOOK_AHEAD):
-            part = readable[low : low + _LOOK_AHEAD]
-            vectors[low : low + len(part)], cut = self._read(part)
+        told = named_progress(progress, "Encoding, documents")
+        for part in batches_of(_LOOK_AHEAD, len(readable), told):
+            vectors[part], cut = self._read(readable[part])
             n_cut += cut
-            if progress is not None:
-                done = min(low + _LOOK_AHEAD, len(readable))
-                progress("Encoding, documents", done, len(readable))
         rows = np.array([place.get(text, len(place)) for text in cleaned], dtype=np.int64)
         notes: tuple[str, ...] = ()
         if n_cut:

@@ -26,6 +26,7 @@ from pipeline.stages.session import (
     recording,
     train_alone,
 )
+from pipeline.stages.telling import LongWork, Say, say_on_stderr
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params
 from pipeline.tracking.records import State, TrialEnd, now_ms
@@ -55,6 +56,7 @@ def train(
     tables: Tables | None = None,
     tracking_uri: str | None = None,
     device: str = "auto",
+    say: Say = say_on_stderr,
 ) -> TrainedTrial:
     """Trains one member and tracks it as a run of the study, with its model.
 
@@ -65,6 +67,7 @@ def train(
         tables: Data frames in place of paths.
         tracking_uri: A server in place of the store's database.
         device: Where to train: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+        say: Told what was noticed in study and data.
 
     Raises:
         InputError: There is no such trial, or no such device here.
@@ -78,6 +81,8 @@ def train(
         found = find_trial(session, trial)
         params, number, name = found.params, trial, f"#{trial} again"
         first_epoch = found.first_epoch
+    for note in (*session.study.notes, *session.prepared.report.warnings):
+        say(f"Note: {note}")
     with recording(session) as tracker:
         trained = _train_one(session, tracker, number, params, name, first_epoch)
         if trained.predictor is not None:
@@ -98,10 +103,12 @@ def _train_one(
         epoch = epoch_record(results[0], prepared, now_ms())
         history.append(epoch)
         tracker.log_epoch(run_id, epoch.epoch, tracked_metrics(epoch), epoch.timestamp_ms)
+        progress(f"Training {name}, epochs", epoch.epoch, member.train.epochs)
         return {}
 
     try:
-        result = train_alone(session, member, on_epoch, first_epoch)
+        with LongWork() as progress:
+            result = train_alone(session, member, on_epoch, first_epoch)
     except BaseException as error:
         state: State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         tracker.finish(run_id, TrialEnd(state, f"{type(error).__name__}: {error}".rstrip(": ")))

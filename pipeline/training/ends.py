@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one, tuned
 from pipeline.models.architecture import Architecture
-from pipeline.models.build import MultiTaskModel
+from pipeline.models.network import MultiTaskModel
 from pipeline.training.diagnostics import MeanCosines
 from pipeline.training.members import Member, State, Trained, kinds_of
 from pipeline.training.placement import Placed
@@ -23,7 +23,21 @@ from pipeline.training.state import FlatState
 
 @dataclass
 class Progress:
-    """What is known of one member so far."""
+    """What is known of one member so far.
+
+    Attributes:
+        member: The member.
+        first_epoch: Of its population, in which it began.
+        started: When, by `time.perf_counter`.
+        epochs: Its own, trained so far.
+        best_epoch: Of its own; 0 before the first score.
+        best_score: On valid.
+        best: Its row of a snapshot after that epoch.
+        state: How it ends, or would now.
+        reason: Why.
+        cosines: Over the looks at its gradients.
+        seconds: From its start to its end; 0 before that.
+    """
 
     member: Member
     first_epoch: int
@@ -35,7 +49,7 @@ class Progress:
     state: State = "complete"
     reason: str = ""
     cosines: MeanCosines = field(default_factory=MeanCosines)
-    seconds: float = 0.0  # from its start to its end
+    seconds: float = 0.0
 
 
 def outputs_of(

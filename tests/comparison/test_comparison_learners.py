@@ -11,6 +11,7 @@ import pytest
 from synthetic import TASKS, synthetic_study, synthetic_tables
 
 from pipeline import prepare
+from pipeline.comparison.learner_training import train_learners
 from pipeline.comparison.learners import Learner, Learners
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import Event, InProcess, one_thread
@@ -46,7 +47,7 @@ def make(prepared: Prepared, tmp_path: Path) -> Callable[..., Learners]:
 
 
 def run(learners: Learners, backend: InProcess, n_workers: int = 1, stop: Any = bool) -> Any:
-    return learners.train(LEARNERS, backend, n_workers, stop, lambda said: None)
+    return train_learners(learners, LEARNERS, backend, n_workers, stop, lambda said: None)
 
 
 class Counting(InProcess):
@@ -165,7 +166,7 @@ def test_results_do_not_depend_on_workers(prepared: Prepared, tmp_path: Path) ->
         learners = Learners(STUDY, prepared, folder, {}, NullTracker())
         backend = make_backend(prepared, n_workers)
         try:
-            trained = learners.train(LEARNERS, backend, n_workers, bool, lambda said: None)
+            trained = run(learners, backend, n_workers)
         finally:
             backend.close()
         found.append([trained[learner].scores for learner in LEARNERS])

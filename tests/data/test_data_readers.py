@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.data.readers import read_table
+from pipeline.data.readers import read_table, whole_characters
 from pipeline.data.sources import find_source, read_source
 from pipeline.errors import DataError
 from pipeline.study.spec import SourceSpec
@@ -56,10 +56,17 @@ def test_empty_cells_are_missing_and_a_byte_order_mark_is_no_name(tmp_path: Path
         ("t.csv", b"a,b\n1,2\n3,caf\xe9\n", "row 2, line 3 is not UTF-8"),
         ("t.csv", b'a,b\n1,"x\ny"\n3,"z\ncaf\xe9"\n', "row 2, line 5 is not UTF-8"),
         ("t.csv", b"a,caf\xe9\n1,2\n", "line 1 is not UTF-8"),
-        ("t.csv.gz", b"a,b\n1,2\n", "cannot be read"),
+        ("t.csv", 'a,b\n1,2\n1,"2\n' + "3,4\n" * 9, "row 2 opens a quote that is not closed"),
+        ("t.csv", 'a,b\n"1,2\n' + "3,4\n" * 9, "opened in line 2 .* goes on to line 11"),
+        ("t.csv.gz", b"a,b\n1,2\n", "cannot be read: Not a gzip.* fetch it again, or rename it"),
         ("t.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 999, mtime=0)[:-20], "cannot be read"),
         ("t.tsv", "a,b\n1,2\n", 'delimiter: ","'),
-        ("t.jsonl", '{"a": 1}\n{"a": 1\n', "line 2 is not JSON"),
+        (
+            "t.jsonl",
+            '{"a": 1}\n{"a": 1\n',
+            "line 2 is not JSON: .* character 8, in '.*'. JSON Lines",
+        ),
+        ("t.jsonl", '[{"a": 1}]\n', r"line 1 must be a JSON object\. .* one object a line"),
         ("t.jsonl", '{"a": 1}\n[1]\n', "line 2 must be a JSON object"),
         ("t.jsonl", '{"a": 1, "a": 2}\n', "line 1 has a key twice"),
         ("t.jsonl", b'{"a": "\xff"}\n', "line 1 is not UTF-8"),
@@ -119,6 +126,23 @@ def test_a_table_without_rows_is_told(tmp_path: Path) -> None:
         read_source("s", SourceSpec(path="t.csv"), tmp_path, None)
     with pytest.raises(DataError, match="has no rows"):
         read_source("s", SourceSpec(), tmp_path, None, table=pd.DataFrame({"a": []}))
+
+
+def test_of_a_passed_table_only_the_head_is_cleaned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned: list[object] = []
+
+    def noted(value: object) -> object:
+        cleaned.append(value)
+        return whole_characters(value)
+
+    monkeypatch.setattr("pipeline.data.sources.whole_characters", noted)
+    table = pd.DataFrame({"a": ["x\ud83d", "y", "z\ud83d"]}, index=[7, 8, 9], dtype=object)
+    head = read_source("s", SourceSpec(), tmp_path, None, table, n_rows=2)
+    assert head.to_dict("list") == {"a": ["x\ufffd", "y"]}
+    assert head.index.tolist() == [0, 1]
+    assert cleaned == ["x\ud83d", "y"]
 
 
 def test_a_table_from_python_needs_plain_names(tmp_path: Path) -> None:
