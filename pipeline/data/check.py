@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.data.columns import input_columns, listed_types, type_columns
+from pipeline.data.encoder_path import check_encoder, locate_encoder
 from pipeline.data.encoding import parse_numbers, read_numbers
 from pipeline.data.prepared import PARTS
 from pipeline.data.references import reference_faults
@@ -39,14 +40,17 @@ def check_data(
         Faults, with the key of the study file; and sentences about what was found.
     """
     frames, faults = _read(spec, folder, data_dir, rows, tables or {})
+    more, encoder_notes = check_encoder(spec, folder, data_dir)
+    faults += more
     columns = {name: [str(column) for column in frame] for name, frame in frames.items()}
     faults += reference_faults(spec, columns)
     if faults:
         return faults, _sizes(frames, rows)
+    sizes = _sizes(frames, rows) + encoder_notes
     if rows is None:
-        more, notes = _check_whole(spec, frames)
-        return more, _sizes(frames, rows) + notes
-    return list(_head_faults(spec, frames)), _sizes(frames, rows) + _inputs(spec, frames)
+        more, notes = _check_whole(locate_encoder(spec, folder, data_dir), frames)
+        return more, sizes + notes
+    return list(_head_faults(spec, frames)), sizes + _inputs(spec, frames)
 
 
 def _read(

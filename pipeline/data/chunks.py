@@ -32,8 +32,8 @@ from pipeline.data.readers import (
     kind_of_file,
     open_bytes,
     read_header,
+    unreadable,
 )
-from pipeline.errors import DataError
 
 ROWS = 8192
 """Rows of a chunk: small beside what a process holds anyway, large beside the cost of a call."""
@@ -137,7 +137,7 @@ def _frames(path: Path, size: int, kinds: Mapping[str, str]) -> Iterator[pd.Data
             case _:
                 yield from _csv_frames(path, size, kinds)
     except UNREADABLE as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
+        raise unreadable(path, error) from error
 
 
 def _csv_header(path: Path) -> tuple[list[str], str]:

@@ -11,12 +11,12 @@ from pandas import DataFrame
 from pipeline.data.assembling import build_prepared, part_inputs
 from pipeline.data.cache import look_up, open_prepared, remember, write_prepared
 from pipeline.data.digests import settings
+from pipeline.data.encoder_path import locate_encoder
 from pipeline.data.hashing import digest, frame_digest, json_bytes
 from pipeline.data.locating import content_digest
 from pipeline.data.prepared import Prepared
 from pipeline.data.sources import Source, find_source
 from pipeline.data.text_encoding import Progress
-from pipeline.data.text_fitting import locate_encoder
 from pipeline.errors import DataError, StoreError, near_miss
 from pipeline.study.spec import StudySpec
 

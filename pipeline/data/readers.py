@@ -27,8 +27,13 @@ _DELIMITERS = (",", ";", "\t", "|")
 CSV_OPTIONS: Any = {"encoding": "utf-8-sig", "index_col": False, "low_memory": False}
 """How pandas is told to read a CSV file, whole or in chunks."""
 
+_ONE_A_LINE = (
+    'JSON Lines has one object a line, such as {"text": "...", "label": "..."}: mend the line, or '
+    "write the table so."
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN = {"\t": "tab"}
+_MANY_LINES = 5  # of one field, from which on a quote that is not closed is suspected
 _LONGEST_FIELD = 1 << 27  # bytes; the csv module's own limit of 131,072 is below a long document
 
 
@@ -56,10 +61,19 @@ def read_table(
             frame = _read_csv(path, "\t" if kind == "tsv" and not delimiter else delimiter, n_rows,
                               text)  # fmt: skip
     except UNREADABLE as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
+        raise unreadable(path, error) from error
     if not frame.columns.is_unique:
         raise doubled(path, list(frame.columns))
     return frame
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """Returns the error of a file that is damaged, or not what its name says."""
+    reason = str(error).rstrip(".")
+    if isinstance(error, PermissionError):
+        return DataError(f"{path} cannot be read: {reason}. Allow reading it.")
+    remedy = "The file is damaged, or not what its name says: fetch it again, or rename it."
+    return DataError(f"{path} cannot be read: {reason}. {remedy}")
 
 
 def kind_of_file(path: Path) -> str:
@@ -122,6 +136,11 @@ def csv_errors(path: Path, delimiter: str, n_rows: int | None = None) -> Iterato
             yield
     except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         find_bad_row(path, delimiter, n_rows)
+        if opened := re.search(r"EOF inside string starting at row (\d+)", str(error)):
+            raise DataError(
+                f"{path}, row {opened[1]} opens a quote that is not closed. Close it, or "
+                "double a quote that stands in a text."
+            ) from error
         raise DataError(f"{path} cannot be read as CSV: {error}") from error
 
 
@@ -168,15 +187,27 @@ def find_bad_row(path: Path, delimiter: str, n_rows: int | None) -> None:
     with open_text(path) as text:
         rows = csv.reader(text, delimiter=delimiter)
         width = len(next(rows))
+        begun = rows.line_num + 1
         for number, row in enumerate(rows, start=1):
             if n_rows is not None and number > n_rows:
                 return
             if row and len(row) != width:
-                raise DataError(
-                    f"{path}, row {number} (line {rows.line_num}) has {len(row)} fields where the "
-                    f"header has {width}. Quote values that contain "
-                    f"{_SHOWN.get(delimiter, delimiter)!r}, or give `delimiter`."
-                )
+                n_fields = f"{len(row)} field{'s' if len(row) > 1 else ''}"
+                where = f"{path}, row {number} (line {begun})"
+                head = f"{where} has {n_fields} where the header has {width}"
+                raise DataError(f"{head}. {_row_remedy(row, delimiter, begun, rows.line_num)}")
+            begun = rows.line_num + 1
+
+
+def _row_remedy(row: list[str], delimiter: str, first: int, last: int) -> str:
+    """Says what to do with a row of too few or too many fields, from its first to its last line."""
+    if last - first >= _MANY_LINES and any(field.count("\n") >= _MANY_LINES for field in row):
+        return (
+            f"A quote that is opened in line {first} may not be closed: its field goes on to line "
+            f"{last}. Close it, or double a quote that stands in a text."
+        )
+    mark = _SHOWN.get(delimiter, delimiter)
+    return f"Quote values that contain {mark!r}, or give `delimiter`."
 
 
 def _check_encoding(path: Path, delimiter: str | None = None) -> None:
@@ -224,12 +255,14 @@ def json_records(path: Path) -> Iterator[dict[str, object]]:
 
 
 def _record(path: Path, number: int, line: str) -> dict[str, object]:
+    where, found = f"{path}, line {number}", line.strip()
     try:
-        record = json.loads(line, object_pairs_hook=_unique_keys(path, number))
+        record = json.loads(found, object_pairs_hook=_unique_keys(path, number))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {number} is not JSON: {error}.") from error
+        told = f"{where} is not JSON: {error.msg} at character {error.colno}, in {_around(error)}"
+        raise DataError(f"{told}. {_ONE_A_LINE}") from error
     if not isinstance(record, dict):
-        raise DataError(f"{path}, line {number} must be a JSON object. Found {line.strip()[:60]}.")
+        raise DataError(f"{where} must be a JSON object. Found {found[:60]}. {_ONE_A_LINE}")
     return whole_characters(record) if "\\ud" in line.lower() else record
 
 
@@ -240,6 +273,11 @@ def whole_characters(value: Any) -> Any:
     if isinstance(value, list):
         return [whole_characters(inner) for inner in value]
     return _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
+
+
+def _around(error: json.JSONDecodeError) -> str:
+    """Shows what stands where a line stops being JSON."""
+    return repr(error.doc[max(error.pos - 20, 0) : error.pos + 20])
 
 
 def _unique_keys(path: Path, number: int) -> Callable[[list[tuple[str, object]]], object]:

@@ -1,7 +1,6 @@
 """Fitting text encoders on the documents of train, and looking at all documents."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -16,7 +15,6 @@ from pipeline.data.text_encoding import Progress, TextEncoder, TextPart, documen
 from pipeline.errors import DataError
 from pipeline.study.catalogue import load
 from pipeline.study.encoder_spec import EncoderSpec
-from pipeline.study.spec import StudySpec
 from pipeline.text.cleaning import look_at
 
 LONG = 1_000_000
@@ -86,23 +84,6 @@ def _folder_digest(folder: Path) -> str:
 @lru_cache(maxsize=4)
 def _content_digest(stamps: tuple[tuple[str, int, int], ...]) -> str:
     return digest(Path(path).read_bytes() for path, _, _ in stamps)
-
-
-def locate_encoder(spec: StudySpec, folder: Path, data_dir: Path | None) -> StudySpec:
-    """Returns a study whose pretrained model has its whole path, where it is a folder.
-
-    Looked up as data is: beside the study file, then in the folder of data; a name that is no
-    folder is one of the hub.
-    """
-    path = spec.model.encoder.path
-    if path is None:
-        return spec
-    places = [folder / path, *([] if data_dir is None else [data_dir / path])]
-    found = next((place for place in places if place.is_dir()), None)
-    if found is None:
-        return spec
-    encoder = replace(spec.model.encoder, path=str(found.resolve()))
-    return replace(spec, model=replace(spec.model, encoder=encoder))
 
 
 def text_notes(frame: pd.DataFrame, columns: Sequence[str], parts: NDArray[Any]) -> list[str]:

@@ -18,12 +18,14 @@ from pipeline.driver.trials import (
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.session import (
     DEFAULT_STORE,
+    Say,
     Session,
     Tables,
     find_trial,
     open_searched,
     open_session,
     recording,
+    say_on_stderr,
     train_alone,
 )
 from pipeline.study.loading import Study
@@ -55,6 +57,7 @@ def train(
     tables: Tables | None = None,
     tracking_uri: str | None = None,
     device: str = "auto",
+    say: Say = say_on_stderr,
 ) -> TrainedTrial:
     """Trains one member and tracks it as a run of the study, with its model.
 
@@ -65,6 +68,7 @@ def train(
         tables: Data frames in place of paths.
         tracking_uri: A server in place of the store's database.
         device: Where to train: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+        say: Told what was noticed in study and data.
 
     Raises:
         InputError: There is no such trial, or no such device here.
@@ -78,6 +82,8 @@ def train(
         found = find_trial(session, trial)
         params, number, name = found.params, trial, f"#{trial} again"
         first_epoch = found.first_epoch
+    for note in (*session.study.notes, *session.prepared.report.warnings):
+        say(f"Note: {note}")
     with recording(session) as tracker:
         trained = _train_one(session, tracker, number, params, name, first_epoch)
         if trained.predictor is not None:

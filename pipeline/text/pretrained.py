@@ -18,10 +18,18 @@ _TOKENS = 4096
 _CHARACTERS = 32
 """Characters of a token at most, in the mean of a text: what is surely cut is not tokenized."""
 
+_HUB_SECONDS = 10.0
+
 _TOKENIZER_FILES = (
     "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
     "sentencepiece.bpe.model",
 )  # fmt: skip
+
+SAVE = (
+    "Save both into one folder: `tokenizer.save_pretrained(FOLDER)` and "
+    "`model.save_pretrained(FOLDER)`."
+)
+"""What to do where a folder is no whole model."""
 
 
 class Loaded(NamedTuple):
@@ -68,26 +76,24 @@ def load_pretrained(path: str) -> Loaded:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     local = Path(path).is_dir()
-    if local and not (Path(path) / "config.json").is_file():
-        raise DataError(
-            f"`model.encoder.path`: the folder {path} has no config.json, so it is no Hugging Face "
-            "model. Name the folder that `save_pretrained` wrote."
-        )
+    if local and (problem := folder_problem(Path(path))):
+        raise DataError(f"`model.encoder.path`: {path} {problem}. {SAVE}")
+    # Without a network transformers asks a dozen times in a minute, with a line each.
+    kept = {} if local or _hub_answers(path) else {"local_files_only": True}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        if local and not any((Path(path) / name).is_file() for name in _TOKENIZER_FILES):
-            # transformers would make one that knows no word.
-            raise ValueError("it has no file of a tokenizer")
+        tokenizer = AutoTokenizer.from_pretrained(path, **kept)
         probe = tokenizer(["a"])
         if not getattr(probe, "encodings", None):
             raise ValueError("its tokenizer is no fast one (tokenizer.json is missing)")
     except Exception as error:
         raise _unusable(path, "tokenizer", error, local) from error
     try:
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path, **kept)
         writes = type(config) in AutoModelForSeq2SeqLM._model_mapping
         kind = AutoModelForSeq2SeqLM if writes else AutoModel
-        model, found = kind.from_pretrained(path, use_safetensors=True, output_loading_info=True)
+        model, found = kind.from_pretrained(
+            path, use_safetensors=True, output_loading_info=True, **kept
+        )
     except Exception as error:
         raise _unusable(path, "model", error, local) from error
     model.eval().requires_grad_(False)
@@ -96,11 +102,36 @@ def load_pretrained(path: str) -> Loaded:
     return Loaded(tokenizer, encoder, model, tuple(sorted(named & set(found["missing_keys"]))))
 
 
+def folder_problem(folder: Path) -> str:
+    """Returns what a folder lacks to be a model, seen from the names of its files, as a clause."""
+    if not (folder / "config.json").is_file():
+        return "must hold a Hugging Face model: it has no config.json"
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        # transformers would make one that knows no word.
+        return "must hold a tokenizer: it has none of its files"
+    if not any(folder.glob("*.safetensors")):
+        return "must hold weights: it has no file that ends in .safetensors"
+    return ""
+
+
+def _hub_answers(name: str) -> bool:
+    """Tells, by asking once, whether the hub can be reached; what it says of a name comes later."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        HfApi().model_info(name, timeout=_HUB_SECONDS)
+    except (HfHubHTTPError, HFValidationError):
+        return True
+    except Exception:  # of whatever library speaks HTTP, or told to stay offline
+        return False
+    return True
+
+
 def _unusable(path: str, what: str, error: Exception, local: bool) -> DataError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     remedy = (
-        "Save both into one folder: `tokenizer.save_pretrained(FOLDER)` and "
-        "`model.save_pretrained(FOLDER)`."
+        SAVE
         if local
         else "There is no such folder, and as a name of the Hugging Face hub it could not be "
         "fetched. Give the path of a downloaded model, or check the name and the network."

@@ -127,7 +127,7 @@ def test_a_table_without_rows_is_one_chunk_without_rows(tmp_path: Path, form: st
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("t.csv", "a,b\n" + "1,2\n" * 9 + "3\n", "row 10 .* has 1 fields where the header has 2"),
+        ("t.csv", "a,b\n" + "1,2\n" * 9 + "3\n", "row 10 .* has 1 field where the header has 2"),
         ("t.csv", "a,b\n" + "1,2\n" * 9 + "3,4,5\n", "row 10 .* has 3 fields"),
         ("t.csv", b"a,b\n" + b"1,2\n" * 9 + b"\xe9,2\n", "line 11 is not UTF-8"),
         ("t.csv", "", "is empty"),

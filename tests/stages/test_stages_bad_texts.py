@@ -9,7 +9,7 @@ import pytest
 from cli_cases import Done, mtl
 from encoder_cases import model_folder
 
-from pipeline import search
+from pipeline import search, train
 from pipeline.stages.session import Session, find_trial, model_of, open_searched
 from pipeline.study.loading import parse_study
 from pipeline.tracking.store import Store
@@ -135,7 +135,7 @@ def test_a_path_without_a_tokenizer_says_how_to_save_one(tmp_path: Path) -> None
     for name in ("config.json", "model.safetensors"):
         (tmp_path / "model" / name).symlink_to(model_folder() / name)
     done = refused(tmp_path, STUDY.replace("width: 8", "path: model, width: 8"))
-    assert "no tokenizer can be loaded from" in done.err
+    assert "`model.encoder.path` must hold a tokenizer" in done.err
     assert "tokenizer.save_pretrained" in done.err
 
 
@@ -147,6 +147,54 @@ def test_a_hub_name_without_a_network_says_what_to_do(
     done = refused(tmp_path, STUDY.replace("width: 8", "path: nobody/no-such-model, width: 8"))
     assert "as a name of the Hugging Face hub it could not be fetched" in done.err
     assert "Give the path of a downloaded model" in done.err
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("asked again"))
+    done = refused(tmp_path, STUDY.replace("width: 8", "path: nobody/no-such-model, width: 8"))
+    assert "as a name of the Hugging Face hub it could not be fetched" in done.err
+    assert "Retry" not in done.err + capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("./modell", "is no folder, and can be no name of the Hugging Face hub"),
+        ("a/b/c", "is no folder, and can be no name of the Hugging Face hub"),
+        ("letters.csv", "must be a folder. Found the file"),
+        ("empty", "must hold a Hugging Face model: it has no config.json"),
+    ],
+)
+def test_a_path_that_cannot_be_a_model_is_told_by_check_too(
+    tmp_path: Path, path: str, told: str
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "empty").mkdir()
+    text = STUDY.replace("width: 8", f"path: {path}, width: 8")
+    for words in (refused(tmp_path, text).err, mtl("check", tmp_path / "study.yaml").err):
+        assert f"`model.encoder.path` {told}" in words
+        assert path != "./modell" or "Did you mean `model`?" in words
+
+
+def test_check_says_what_it_takes_for_a_name_of_the_hub(tmp_path: Path) -> None:
+    letters().to_csv(tmp_path / "letters.csv", index=False)
+    (tmp_path / "study.yaml").write_text(STUDY.replace("width: 8", "path: minilm, width: 8"))
+    done = mtl("check", tmp_path / "study.yaml")
+    assert done.code == 0
+    assert "there is no folder minilm in" in done.out
+    assert "taken as a name of the Hugging Face hub" in done.out
+
+
+def test_a_training_by_hand_says_what_it_met(store: Store) -> None:
+    said: list[str] = []
+    table = letters()
+    table.at[0, "gist"] = None
+    study = parse_study(STUDY, overrides={"name": "by_hand"})
+    train(study, store=store, tables={"letters": table}, say=said.append)
+    assert any("1 rows have no reference" in line for line in said), said
 
 
 def test_documents_without_any_word_are_refused(tmp_path: Path) -> None:
