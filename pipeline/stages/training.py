@@ -18,16 +18,15 @@ from pipeline.driver.trials import (
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.session import (
     DEFAULT_STORE,
-    Say,
     Session,
     Tables,
     find_trial,
     open_searched,
     open_session,
     recording,
-    say_on_stderr,
     train_alone,
 )
+from pipeline.stages.telling import Say, say_on_stderr
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params
 from pipeline.tracking.records import State, TrialEnd, now_ms
