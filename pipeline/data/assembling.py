@@ -42,7 +42,7 @@ from pipeline.data.rows import (
 )
 from pipeline.data.screening import copy_warnings, counting_columns, doubled_notes, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
-from pipeline.data.text_encoding import Progress, named_progress, refuse_bytes
+from pipeline.data.text_encoding import Progress, named_progress, refuse_no_texts
 from pipeline.data.text_fitting import encoder_settings, fit_texts, text_notes
 from pipeline.data.views import with_views
 from pipeline.errors import DataError, StudyError
@@ -99,7 +99,7 @@ def build_prepared(
         raise StudyError(faults)
     for name, frame in frames.items():  # before the split, so that an error names the row
         for column in spec.sources[name].text_columns:
-            refuse_bytes(frame[column])
+            refuse_no_texts(frame[column])
     notes, named = ungrouped_notes(spec, frames), list(spec.sources)
     spec, frames = with_views(spec, frames)
     pieces = with_pieces(spec, frames, progress)

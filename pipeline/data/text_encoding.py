@@ -13,6 +13,7 @@ from pipeline.data.linear_terms import LinearTerms
 from pipeline.data.values import as_text
 from pipeline.errors import DataError
 from pipeline.study.catalogue import load
+from pipeline.text.cells import PARAGRAPH, whole_text
 from pipeline.text.ragged import TERMS, Ragged
 
 Progress = Callable[[str, int, int], None]
@@ -20,8 +21,6 @@ Progress = Callable[[str, int, int], None]
 
 FOLDER = "pretrained"
 """Where a served model carries a pretrained one, beside its own files."""
-
-SEPARATOR = "\n\n"  # between the columns of a document, as between paragraphs
 
 _LINEAR = "linear"
 
@@ -196,30 +195,45 @@ def documents(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """Returns the document of each row: what stands in its text columns, empty where nothing does.
 
     Raises:
-        DataError: The table has none of the columns, or a value is bytes.
+        DataError: The table has none of the columns, or a value is no text.
     """
     present = [column for column in columns if column in frame.columns]
     if not present:
         wanted = ", ".join(f"`{column}`" for column in columns)
         raise DataError(f"The table lacks the text column {wanted}.")
-    texts = [_column_texts(frame[column]) for column in present]
+    texts = [column_texts(frame[column]) for column in present]
     if len(texts) == 1:
         return [text or "" for text in texts[0]]
-    return [SEPARATOR.join(text for text in row if text) for row in zip(*texts, strict=True)]
+    return [PARAGRAPH.join(text for text in row if text) for row in zip(*texts, strict=True)]
 
 
-def refuse_bytes(values: "pd.Series[Any]") -> None:
-    """Raises a `DataError` that names the first row of a column that holds bytes, not text."""
-    if values.dtype == object:
-        for row, value in enumerate(values):
-            if isinstance(value, bytes):
-                raise DataError(
-                    f"Column `{values.name}` must hold texts. Found bytes in row {row + 1}: "
-                    f"{value[:40]!r}. Decode them first, such as by `.str.decode('utf-8')`."
-                )
+def refuse_no_texts(values: "pd.Series[Any]") -> None:
+    """Raises a `DataError` that names the first row of a column that holds bytes or a mapping."""
+    if values.dtype != object:
+        return
+    for row, value in enumerate(values):
+        if isinstance(value, bytes):
+            raise DataError(
+                f"Column `{values.name}` must hold texts. Found bytes in row {row + 1}: "
+                f"{value[:40]!r}. Decode them first, such as by `.str.decode('utf-8')`."
+            )
+        if isinstance(value, Mapping):
+            raise DataError(
+                f"Column `{values.name}` must hold texts. Found a mapping in row {row + 1}: "
+                f"{str(value)[:60]}. Make a column of each of its texts."
+            )
 
 
-def _column_texts(values: "pd.Series[Any]") -> Sequence[str | None]:
-    refuse_bytes(values)
+def column_texts(values: "pd.Series[Any]") -> Sequence[str | None]:
+    """Returns the text of each row of a column, None where it is missing or blank.
+
+    A list of texts, such as sentences, is one text.
+
+    Raises:
+        DataError: A value is bytes or a mapping.
+    """
+    refuse_no_texts(values)
+    if values.dtype == object:  # which stays: a half of a character fits no other
+        values = pd.Series([whole_text(value) for value in values], dtype=object)
     found: Sequence[str | None] = as_text(values).tolist()
     return found

@@ -58,6 +58,8 @@ ODD: dict[str, dict[tuple[int, str], Any]] = {
     "half characters": {(9, "body"): "river \ud83d stone.", (9, "gist"): "\ud83d river stone",
                         (9, "head"): "\udead"},
     "HTML": {(12, "body"): "<p>River &amp; stone.</p><script>x</script> <b>Cloud</b> apple."},
+    "lists of sentences": {(18, "body"): ["River stone.", None, "Apple tower. " + "Horse " * 9],
+                           (18, "head"): ["River", "stone"]},
     "missing references": {(13, "gist"): None, (14, "gist"): "?!", (15, "gist"): "<br>"},
     "long references": {(16, "gist"): "river stone " * 300, (17, "gist"): ["river", "stone"]},
 }  # fmt: skip
@@ -104,6 +106,15 @@ def test_the_model_answers_odd_rows(searched: tuple[Session, list[str]], what: s
     assert answers["grade"].isin(["good", "bad"]).all()
     for gist in answers["gist"]:
         assert not set(gist) & set("<\x00\x07\ud83d\udead")
+    if what == "lists of sentences":
+        body = "\n\n".join(text for text in ODD[what][18, "body"] if text)
+        joined = pd.DataFrame({"body": [body], "head": ["River\n\nstone"]})
+        assert answers.to_dict("records") == model.predict(joined).to_dict("records")
+        assert answers["gist"].iloc[0] in (
+            "River stone.",
+            "Apple tower light.",
+            ("Horse " * 9).strip(),
+        )
     if what == "empty documents":
         assert answers["gist"].tolist() == [""] * 4
 
