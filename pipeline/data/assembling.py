@@ -101,6 +101,7 @@ def build_prepared(
         for column in spec.sources[name].text_columns:
             refuse_no_texts(frame[column])
     notes, named = ungrouped_notes(spec, frames), list(spec.sources)
+    notes += text_notes(spec, frames)
     spec, frames = with_views(spec, frames)
     pieces = with_pieces(spec, frames, progress)
     spec, frames = pieces.spec, pieces.frames
@@ -116,7 +117,8 @@ def build_prepared(
     inputs = inputs[[*types, *texts]]
     hashes = row_hashes(inputs)
     notes += doubled_notes(rows, hashes, named)
-    rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs, hashes)
+    counts = _doubled(rows, hashes, pieces.origins)
+    rows, inputs, n_dropped = _drop_duplicates(spec, rows, inputs, hashes)
     tasks, targets, rare = _fit_labels(spec, rows)  # wrong labels are told before long work
     warnings += rare + refuse_leaks(spec, rows, list(types))
     train = all_parts(rows) == "train"
@@ -124,9 +126,8 @@ def build_prepared(
     once = train & ~_rows_of(rows, pieces.repeated)
     text = fit_texts(inputs[once], texts, spec.model.encoder, progress) if texts else None
     encoder, more = fit_encoder(inputs[train], types, text)
-    if texts:
-        more += text_notes(inputs, texts, all_parts(rows))
     encoded = encoder.encode_all(inputs, progress)
+    more += _cut_notes(encoded, _rows_of(rows, pieces.origins))
     if text is not None and spec.model.encoder.linear:
         documents = pieces.documents
         kinds = [kind_of(info).with_documents(documents.get(info.name)) for info in tasks]
@@ -145,7 +146,7 @@ def build_prepared(
             n_rows={name: len(part) for name, part in parts.items()},
             duplicates=counts,
             dropped=n_dropped,
-            warnings=(*notes, *pieces.warnings, *warnings, *more, *encoded.notes),
+            warnings=(*notes, *pieces.warnings, *warnings, *more),
             sources=sources,
         ),
         documents=pieces.documents,
@@ -176,7 +177,7 @@ def part_inputs(
     inputs = join_inputs(spec, rows, names)
     types, _ = type_columns(inputs[all_parts(rows) == "train"], names, listed_types(spec))
     inputs = inputs[[*types, *text_columns(spec)]]
-    rows, kept, _, _ = _drop_duplicates(spec, rows, inputs, row_hashes(inputs))
+    rows, kept, _ = _drop_duplicates(spec, rows, inputs, row_hashes(inputs))
     if columns is not None:
         texts = text_columns(spec)
         there = {column for found in rows.values() for column in found.frame}
@@ -227,14 +228,28 @@ def _screen(spec: StudySpec, rows: Mapping[str, SourceRows], inputs: list[str]) 
     return warnings
 
 
+def _doubled(
+    rows: Mapping[str, SourceRows], hashes: Hashes, origins: Container[str]
+) -> dict[str, int]:
+    """Counts rows whose inputs stand in an earlier part too; see `duplicates`.
+
+    Pieces of documents are passed over, since a short clause stands in many, unless all rows are
+    pieces.
+    """
+    counted = ~_rows_of(rows, origins)
+    if not counted.any():
+        counted[:] = True
+    return duplicates(hashes[counted], all_parts(rows)[counted])[0]
+
+
 def _drop_duplicates(
     spec: StudySpec, rows: dict[str, SourceRows], inputs: pd.DataFrame, hashes: Hashes
-) -> tuple[dict[str, SourceRows], pd.DataFrame, dict[str, int], int]:
-    counts, repeated = duplicates(hashes, all_parts(rows))
+) -> tuple[dict[str, SourceRows], pd.DataFrame, int]:
+    _, repeated = duplicates(hashes, all_parts(rows))
     dropping = [name for name in rows if spec.split_of(name).duplicates == "drop"]
     dropped = repeated & _rows_of(rows, dropping)
     if not dropped.any():
-        return rows, inputs, counts, 0
+        return rows, inputs, 0
     stops = np.cumsum([len(found.parts) for found in rows.values()])[:-1]
     pieces = np.split(~dropped, stops)
     kept = {name: rows[name].keep(piece) for name, piece in zip(rows, pieces, strict=True)}
@@ -245,7 +260,7 @@ def _drop_duplicates(
                 f"`duplicates: drop` must leave rows in every part. Found none left in {part}. "
                 "Use `duplicates: keep`."
             )
-    return kept, inputs[~dropped].reset_index(drop=True), counts, int(dropped.sum())
+    return kept, inputs[~dropped].reset_index(drop=True), int(dropped.sum())
 
 
 def _fit_labels(
@@ -286,6 +301,17 @@ def _rows_of(rows: Mapping[str, SourceRows], sources: Container[str]) -> NDArray
     """Marks, among the rows of all sources, those of some."""
     marks = [np.full(len(found.parts), name in sources) for name, found in rows.items()]
     return np.concatenate(marks)
+
+
+def _cut_notes(encoded: Encoded, is_piece: NDArray[np.bool_]) -> list[str]:
+    """Returns sentences about documents, and pieces of them, that were not read to their end."""
+    named = {"documents": ~is_piece, "pieces of documents": is_piece}
+    return [
+        note
+        for cut in encoded.cuts
+        for what, inside in named.items()
+        for note in cut.notes(inside, what)
+    ]
 
 
 def _cut_parts(

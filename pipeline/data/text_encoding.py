@@ -36,18 +36,54 @@ def told(items: Sequence[_Item], what: str, progress: Progress | None) -> Iterat
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Of which documents an encoder does not read the end.
+
+    Attributes:
+        cut: (N,) whether it does not.
+        most: What it reads of a document at most.
+        unit: Of what.
+        encoder: Its name.
+        key: Of the study file, which says how far it reads.
+    """
+
+    cut: NDArray[np.bool_]
+    most: int
+    unit: str
+    encoder: str
+    key: str
+
+    def notes(self, inside: NDArray[np.bool_], what: str) -> tuple[str, ...]:
+        """Returns a sentence about some of the documents; none where all are read to their end.
+
+        Args:
+            inside: (N,) which.
+            what: Their name.
+        """
+        n_cut = int((self.cut & inside).sum())
+        if not n_cut:
+            return ()
+        are = "is" if n_cut == 1 else "are"
+        return (
+            f"{n_cut:,} of {int(inside.sum()):,} {what} {are} longer than {self.most:,} "
+            f"{self.unit}, and the encoder `{self.encoder}` does not read the rest. `{self.key}` "
+            "sets how far it reads.",
+        )
+
+
+@dataclass(frozen=True)
 class TextInputs:
     """What the model reads of N documents.
 
     Attributes:
         vectors: (N, D) float32, columns of the numeric inputs.
         rows: Name to N rows of different lengths, such as the `terms` of a linear path.
-        notes: Sentences about what was not read.
+        cut: What was not read; None where an encoder reads all.
     """
 
     vectors: NDArray[np.float32]
     rows: Mapping[str, Ragged] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    cut: Cut | None = None
 
 
 class TextPart(Protocol):
@@ -112,8 +148,10 @@ class TextEncoder:
         """Columns, or words, that each kind of row may name."""
         return {name: size for part in self.parts for name, size in part.vocabulary.items()}
 
-    def encode(self, frame: pd.DataFrame, progress: Progress | None = None) -> TextInputs:
-        """Turns the documents of a table into inputs.
+    def encode(
+        self, frame: pd.DataFrame, progress: Progress | None = None
+    ) -> tuple[TextInputs, tuple[Cut, ...]]:
+        """Turns the documents of a table into inputs, and tells what was not read.
 
         Raises:
             DataError: The table has none of the text columns, or a text is no text.
@@ -122,11 +160,8 @@ class TextEncoder:
         found = [part.encode(texts, progress) for part in self.parts]
         rows = {name: rows for one in found for name, rows in one.rows.items()}
         said = [] if self.linear is None else [self.linear.say(rows[TERMS])]
-        return TextInputs(
-            np.concatenate([*(one.vectors for one in found), *said], axis=1),
-            rows,
-            tuple(note for one in found for note in one.notes),
-        )
+        vectors = np.concatenate([*(one.vectors for one in found), *said], axis=1)
+        return TextInputs(vectors, rows), tuple(one.cut for one in found if one.cut is not None)
 
     def to_json(self) -> Mapping[str, Any]:
         """Returns plain JSON values: all but the arrays."""
@@ -177,18 +212,6 @@ def named_progress(progress: Progress | None, what: str) -> Callable[[int, int],
     if progress is None:
         return None
     return lambda done, total: progress(what, done, total)
-
-
-def cut_note(
-    n_cut: int, n_texts: int, most: int, unit: str, encoder: str, key: str
-) -> tuple[str, ...]:
-    """Returns a sentence about documents of which the end is not read; none where all are."""
-    if not n_cut:
-        return ()
-    return (
-        f"{n_cut:,} of {n_texts:,} documents are longer than {most:,} {unit}, and the encoder "
-        f"`{encoder}` does not read the rest. `{key}` sets how far it reads.",
-    )
 
 
 def documents(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:

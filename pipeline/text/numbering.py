@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.text.ragged import Ragged, from_lengths
 from pipeline.text.terms import Hashes, batches, read_words
@@ -39,13 +40,13 @@ class WordNumbers:
 
     def transform(
         self, texts: Sequence[str], progress: Progress | None = None
-    ) -> tuple[Ragged, int]:
-        """Returns the words of documents, and how many documents were cut."""
-        parts, n_cut = [], 0
+    ) -> tuple[Ragged, NDArray[np.bool_]]:
+        """Returns the words of N documents, and (N,) whether one was cut."""
+        parts, cut = [], np.zeros(len(texts), np.bool_)
         for part in batches(texts):
             words = read_words(texts[part])
             lengths = np.bincount(words.document, minlength=words.n_documents)
-            n_cut += int((lengths > self.most).sum())
+            cut[part] = lengths > self.most
             place = np.searchsorted(self.hashes, words.hashes)
             place[place == len(self.hashes)] = 0
             known = self.hashes[place] == words.hashes if len(self.hashes) else place > 0
@@ -53,7 +54,7 @@ class WordNumbers:
             parts.append(Ragged(from_lengths(lengths), numbers).cut(self.most))
             if progress is not None:
                 progress(part.stop, len(texts))
-        return Ragged.joined(parts), n_cut
+        return Ragged.joined(parts), cut
 
 
 def fit_word_numbers(

@@ -67,9 +67,9 @@ TOLD = (
     "3 rows have no reference in `gist`", "4 rows have no word in `body`",
     "4 rows have a reference that is longer than the document",
     "1 rows are so long that only their first pieces are summarised",
-    "4 of 163 documents have no word (2 of train, 1 of valid, 1 of test)",
-    "1 of 163 documents hold tags or entities of HTML",
-    "3 of 163 documents hold control characters or broken ones",
+    "4 of 48 documents have no word (2 of train, 1 of valid, 1 of test)",
+    "1 of 48 documents hold tags or entities of HTML",
+    "2 of 48 documents hold control characters or broken ones",
     f"The longest document has {LONG // 3 * 19:,} characters",
 )  # fmt: skip
 
