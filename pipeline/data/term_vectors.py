@@ -110,7 +110,8 @@ class TermVectors:
         cls, texts: Sequence[str], spec: EncoderSpec, progress: Progress | None = None
     ) -> TermVectors:
         """Fits vocabularies and directions on the documents of train."""
-        tfidf = fit_tfidf(texts, progress=named_progress(progress, "Counting terms, documents"))
+        counting = named_progress(progress, "Counting terms, documents")
+        tfidf = fit_tfidf(texts, progress=counting, signs=spec.signs)
         rows = tfidf.transform(
             texts, progress=named_progress(progress, "Weighing terms, documents")
         )
