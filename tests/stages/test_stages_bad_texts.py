@@ -1,7 +1,8 @@
 """Texts as they come: a search over rows that are odd in every way ends, and says what it met."""
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ from cli_cases import Done, mtl
 from encoder_cases import model_folder
 
 from pipeline import search, train
+from pipeline.serving.loading import LoadedModel
+from pipeline.serving.server import example_request
 from pipeline.stages.session import Session, find_trial, model_of, open_searched
 from pipeline.study.loading import parse_study
 from pipeline.tracking.store import Store
@@ -117,6 +120,16 @@ def test_the_model_answers_odd_rows(searched: tuple[Session, list[str]], what: s
         )
     if what == "empty documents":
         assert answers["gist"].tolist() == [""] * 4
+
+
+def test_an_example_request_has_the_columns_of_a_table(searched: tuple[Session, list[str]]) -> None:
+    predictor = model_of(searched[0], find_trial(searched[0], "best"), lambda text: None)
+    pyfunc = SimpleNamespace(unwrap_python_model=lambda: SimpleNamespace(predictor=predictor))
+    loaded = SimpleNamespace(
+        columns=predictor.columns, predict=predictor.predict, pyfunc=pyfunc, uri="odd"
+    )
+    request = example_request(cast(LoadedModel, loaded))["dataframe_split"]
+    assert request["columns"] == ["body", "head"]
 
 
 def refused(folder: Path, text: str, table: bytes | None = None) -> Done:
