@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.comparison.rows import Model, Row
 from pipeline.comparison.summaries import samples, summary_rows
 from pipeline.data.prepared import Prepared
+from pipeline.data.text_encoding import Progress, told
 from pipeline.evaluation.bootstrap import bootstrap_models, n_units
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one, tuned
 from pipeline.evaluation.gains import delta_m, gain_unit, mean_gain
@@ -58,8 +59,22 @@ class Scored:
         return min(len(scores.values) for scores in self.scores.values())
 
 
-def score_rows(rows: Sequence[Row], prepared: Prepared, part: str, seed: int) -> list[Scored]:
-    """Scores every row on one part, under draws of its rows that all models have in common."""
+def score_rows(
+    rows: Sequence[Row],
+    prepared: Prepared,
+    part: str,
+    seed: int,
+    progress: Progress | None = None,
+) -> list[Scored]:
+    """Scores every row on one part, under draws of its rows that all models have in common.
+
+    Args:
+        rows: The rows.
+        prepared: The data.
+        part: `valid` or `test`.
+        seed: Of the draws.
+        progress: Told how many models are scored.
+    """
     base = {kind.info.name: kind for kind in prepared.kinds()}
     valid, held = prepared.parts["valid"], prepared.parts[part]
 
@@ -80,7 +95,9 @@ def score_rows(rows: Sequence[Row], prepared: Prepared, part: str, seed: int) ->
             evaluate_one(kinds, model.outputs[part], held.targets, part),
             of_draws,
         )
-        for (model, kinds), of_draws in zip(models, drawn, strict=True)
+        for (model, kinds), of_draws in told(
+            list(zip(models, drawn, strict=True)), f"Scoring on {part}, models", progress
+        )
     ])  # fmt: skip
     return [_scored(row, [next(read) for _ in row.models], units) for row in rows]
 

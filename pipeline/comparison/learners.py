@@ -1,14 +1,11 @@
-"""Subsets of tasks trained at one setting under common seeds, as members of arrays.
-
-Each array is kept when it ends, so that a kill loses only those that were training: one a worker.
-"""
+"""Subsets of tasks as models of one setting under common seeds: members, runs, what is kept."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import Prepared
-from pipeline.driver.backend import ArrayDone, ArrayFailed, ArrayLost, Backend, EpochDone
 from pipeline.driver.json_files import read_json, write_json
 from pipeline.driver.records import StudyFolder
 from pipeline.driver.trials import evaluation_metrics, make_member, start_of
-from pipeline.errors import Interrupted, TrainingError
+from pipeline.errors import TrainingError
 from pipeline.evaluation.evaluate import only
 from pipeline.study.loading import Study
 from pipeline.study.seeds import derive_seed
@@ -38,9 +34,6 @@ would lose more."""
 ROWS = ("pair", "group-alone", "group-all", "group")
 """Tags `row` of the runs."""
 
-LIVES = 3
-"""How often an array is trained again after its worker died."""
-
 
 @dataclass(frozen=True)
 class Learner:
@@ -53,6 +46,10 @@ class Learner:
 
     tasks: tuple[int, ...]
     replicate: int
+
+
+LearnerArray = Sequence[tuple[Learner, Member]]
+"""Learners that train at once, each with its member."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class Learned:
 
 
 class Learners:
-    """Trains learners of one setting, and keeps what came of them.
+    """Learners of one setting: their members and their runs, and what came of those that ended.
 
     A learner weighs each of its tasks with 1 and the others with 0, whatever their number: one
     task in a pair has the loss that it has alone, at the same learning rate.
@@ -99,6 +96,7 @@ class Learners:
     ) -> None:
         self._study = study
         self._prepared = prepared
+        self._folder = folder
         self._params = params
         self._tracker = tracker
         every = tuple(range(len(prepared.tasks)))
@@ -115,30 +113,25 @@ class Learners:
             self._study, self._prepared, number, self._params, seed, weights, learner.replicate
         )
 
-    def train(
-        self,
-        learners: Sequence[Learner],
-        backend: Backend,
-        n_workers: int,
-        stopping: Callable[[], bool],
-        say: Callable[[str], None],
-    ) -> dict[Learner, Learned]:
-        """Returns how each learner ended, training those that are not kept.
-
-        Raises:
-            TrainingError: One did not complete.
-            Interrupted: `stopping` said so; arrays that had ended are kept.
-        """
+    def arrays(self, learners: Sequence[Learner]) -> list[LearnerArray]:
+        """Returns learners with their members, parted into arrays that train at once."""
         asked = self._study.spec.search.population
         most = ARRAY if asked == "auto" else asked
         members = [self.member(number, one) for number, one in enumerate(learners)]
-        arrays = [[(learners[m.number], m) for m in array] for array in arrays_of(members, most)]
-        missing = [array for array in arrays if not self._file(array).exists()]
-        if missing:
-            n_members = sum(map(len, missing))
-            say(f"Training {n_members} of {len(learners)} models, {len(missing)} arrays.")
-        _Queue(self, missing, backend, n_workers, stopping).run()
-        return {found.learner: found for array in arrays for found in self._kept(array)}
+        return [[(learners[m.number], m) for m in array] for array in arrays_of(members, most)]
+
+    def kept(self, array: LearnerArray) -> list[Learned] | None:
+        """Returns how the learners of an array ended; None until all have."""
+        entries = read_json(self._file(array))
+        if entries is None:
+            return None
+        return [
+            Learned(
+                Learner(tuple(one["tasks"]), one["replicate"]),
+                tuple(one["scores"]), one["epochs"], one["run_id"],
+            )
+            for one in entries
+        ]  # fmt: skip
 
     def drop_models(self) -> None:
         """Deletes the models: what is asked of them was answered."""
@@ -153,13 +146,13 @@ class Learners:
         found = predict_member(shape, parameters, self._prepared.parts[part], tasks=names)
         return {name: found[name] for name in names}
 
-    def start(self, array: Sequence[tuple[Learner, Member]]) -> dict[int, str]:
+    def start(self, array: LearnerArray) -> dict[int, str]:
         """Opens the runs of an array."""
         return self._tracker.start_trials([self._start(*one) for one in array])
 
     def keep(
         self,
-        array: Sequence[tuple[Learner, Member]],
+        array: LearnerArray,
         trained: Sequence[Trained],
         best: Mapping[int, Mapping[str, float]],
         run_ids: dict[int, str],
@@ -175,29 +168,20 @@ class Learners:
         Raises:
             TrainingError: One did not complete.
         """
-        entries: list[dict[str, Any]] = []
+        entries = []
         for (learner, member), result in zip(array, trained, strict=True):
+            run_id = run_ids[member.number]
             if result.state != "complete" or result.evaluation is None:
-                self._tracker.finish(run_ids[member.number], TrialEnd(result.state, result.reason))
+                self._tracker.finish(run_id, TrialEnd(result.state, result.reason))
                 self._tracker.flush()
                 raise TrainingError(
                     f"{self.name(learner)} ended as {result.state} at the setting of the best "
                     f"trial, or the centre: {result.reason}. Narrow the range of `train.lr`."
                 )
             self._save_model(learner, result)
-            entries.append(
-                {
-                    "tasks": learner.tasks,
-                    "replicate": learner.replicate,
-                    "scores": [best[member.number][task] for task in self._names(learner)],
-                    "epochs": result.epochs,
-                    "run_id": run_ids[member.number],
-                    "metrics": self._metrics(learner, result),
-                    "seconds": result.seconds,
-                    "ended_ms": now_ms(),
-                }
-            )
+            entries.append(self._entry(learner, result, best[member.number], run_id))
         write_json(self._file(array), entries)
+        self._folder.drop_checkpoints("groups", {member.number for _, member in array})
         for entry in entries:
             self._tracker.finish(entry["run_id"], _end(entry))
 
@@ -253,18 +237,25 @@ class Learners:
         tags = {"tasks": names[:4000], "replicate": str(learner.replicate)}
         return TrialStart(**{**vars(start), "tags": tags})
 
-    def _metrics(self, learner: Learner, result: Trained) -> dict[str, float]:
-        """Returns the valid metrics of the learner's own tasks."""
+    def _entry(
+        self, learner: Learner, result: Trained, best: Mapping[str, float], run_id: str
+    ) -> dict[str, Any]:
+        """Returns what is kept of a learner: the metrics are those of its own tasks."""
         assert result.evaluation is not None  # it is complete
-        own = only(result.evaluation, self._names(learner))
-        return {**evaluation_metrics(own), "score": own.mean}
+        names = self._names(learner)
+        own = only(result.evaluation, names)
+        return {
+            "tasks": learner.tasks,
+            "replicate": learner.replicate,
+            "scores": [best[task] for task in names],
+            "epochs": result.epochs,
+            "run_id": run_id,
+            "metrics": {**evaluation_metrics(own), "score": own.mean},
+            "seconds": result.seconds,
+            "ended_ms": now_ms(),
+        }
 
-    def _kept(self, array: Sequence[tuple[Learner, Member]]) -> Iterator[Learned]:
-        for found in read_json(self._file(array)) or []:
-            learner = Learner(tuple(found["tasks"]), found["replicate"])
-            yield Learned(learner, tuple(found["scores"]), found["epochs"], found["run_id"])
-
-    def _file(self, array: Sequence[tuple[Learner, Member]]) -> Path:
+    def _file(self, array: LearnerArray) -> Path:
         return self.path / f"{digest([asdict(learner) for learner, _ in array])}.json"
 
     def _model(self, learner: Learner) -> Path:
@@ -274,90 +265,6 @@ class Learners:
         path = self._model(learner)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, allow_pickle=False, **result.parameters)
-
-
-class _Queue:
-    """Trains arrays, one a worker at a time, so that few are lost when it is killed."""
-
-    def __init__(
-        self,
-        learners: Learners,
-        arrays: Sequence[list[tuple[Learner, Member]]],
-        backend: Backend,
-        n_workers: int,
-        stopping: Callable[[], bool],
-    ) -> None:
-        self._learners = learners
-        self._waiting = list(reversed(arrays))
-        self._backend = backend
-        self._n_workers = n_workers
-        self._stopping = stopping
-        self._running: dict[int, list[tuple[Learner, Member]]] = {}
-        self._run_ids: dict[int, dict[int, str]] = {}
-        self._lives: dict[int, int] = {}
-        self._best: dict[int, dict[int, dict[str, float]]] = {}
-        self._trained: dict[int, dict[int, Trained]] = {}
-        self._next = 0
-
-    def run(self) -> None:
-        try:
-            while self._waiting or self._running:
-                self._submit()
-                event = self._backend.receive()
-                if self._stopping():
-                    raise Interrupted("The grouping was stopped; ended arrays are kept.")
-                if isinstance(event, EpochDone):
-                    self._note_best(event)
-                    self._note_ends(event)
-                elif isinstance(event, ArrayDone):
-                    self._note_ends(event)
-                    self._keep(event.array)
-                elif isinstance(event, ArrayFailed):
-                    raise TrainingError(f"An array of the grouping failed:\n{event.traceback}")
-                elif isinstance(event, ArrayLost):
-                    self._again(event)
-        except BaseException as error:
-            ids = [run_id for found in self._run_ids.values() for run_id in found.values()]
-            self._learners.interrupt(ids, f"{type(error).__name__} while it trained")
-            raise
-
-    def _submit(self) -> None:
-        while self._waiting and len(self._running) < self._n_workers:
-            array = self._waiting.pop()
-            self._begin(array, LIVES)
-
-    def _begin(self, array: list[tuple[Learner, Member]], lives: int) -> None:
-        number, self._next = self._next, self._next + 1
-        self._backend.submit({number: [member for _, member in array]}, pauses=())
-        self._running[number], self._lives[number] = array, lives
-        self._best[number] = {member.number: {} for _, member in array}
-        self._trained[number] = {}
-        self._run_ids[number] = self._learners.start(array)
-
-    def _note_ends(self, event: EpochDone | ArrayDone) -> None:
-        ended = {result.number: result for result in event.trained}
-        self._trained[event.array].update(ended)
-
-    def _keep(self, number: int) -> None:
-        array, trained = self._running.pop(number), self._trained.pop(number)
-        best, run_ids = self._best.pop(number), self._run_ids.pop(number)
-        in_order = [trained[member.number] for _, member in array]
-        self._learners.keep(array, in_order, best, run_ids)
-
-    def _note_best(self, event: EpochDone) -> None:
-        """Keeps each task's best score so far; a diverged member has none in its last epoch."""
-        for result in event.results:
-            best = self._best[event.array][result.number]
-            for task, score in result.scores.items():
-                best[task] = max(score, best.get(task, score))
-
-    def _again(self, lost: ArrayLost) -> None:
-        array = self._running.pop(lost.array)
-        self._learners.interrupt(list(self._run_ids.pop(lost.array).values()), lost.reason)
-        lives = self._lives[lost.array] - 1
-        if lives == 0:
-            raise TrainingError(f"An array of the grouping was lost {LIVES} times: {lost.reason}.")
-        self._begin(array, lives)
 
 
 def _end(entry: Mapping[str, Any]) -> TrialEnd:

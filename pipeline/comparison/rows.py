@@ -21,7 +21,7 @@ from pipeline.comparison.baselines import (
 )
 from pipeline.comparison.shelf import Shelf
 from pipeline.data.prepared import Prepared
-from pipeline.data.text_encoding import Progress
+from pipeline.data.text_encoding import Progress, within
 from pipeline.driver.choice import Choice, choose
 from pipeline.driver.records import StudyFolder, TrialRecord
 from pipeline.driver.rows import EQUAL, TUNED, RowPlan, baseline_rows, tuned_row
@@ -124,13 +124,13 @@ def collect_rows(
         say: Told what is being fitted.
         read_only: Fit nothing: rows that are missing are left out, as are searches with another
             number of trials than the study's own.
-        progress: Told how far each model has answered.
+        progress: Told how far each row is: its models as they answer, its fits.
 
     Raises:
         TrainingError: No trial of a row is complete.
     """
     searched = searched_rows(study, prepared, folder, model_of, read_only, progress)
-    rows = [*searched, *fitted_rows(prepared, folder, say, read_only)]
+    rows = [*searched, *fitted_rows(prepared, folder, say, read_only, progress=progress)]
     return sorted(rows, key=lambda row: list(NAMES).index(row.kind))
 
 
@@ -189,7 +189,13 @@ class _Collector:
         choices = [(plan, self._choice(plan)) for plan in plans]
         trials = [trial for plan in plans for trial in self._files(plan).trials()]
         finalists = [found for plan in plans for found in self._files(plan).all_finalists()]
-        models = [self._model(plan, record) for plan, choice in choices for record in choice.seeds]
+        seeds = [(plan, record) for plan, choice in choices for record in choice.seeds]
+        models = []
+        for number, (plan, record) in enumerate(seeds, start=1):
+            task = f" {plan.tasks[0]}," if kind == "single_task" else ""
+            of_all = f"(model {number} of {len(seeds)})"
+            name = f"{NAMES[kind].capitalize()},{task} {record.label} {of_all}"
+            models.append(self._model(plan, record, within(self.progress, name)))
         [shipped, *others] = [_key(plan, choice.shipped) for plan, choice in choices]
         return Row(
             kind, tuple(models), len(trials), sum(trial.epochs for trial in trials),
@@ -207,7 +213,9 @@ class _Collector:
             )
         return found
 
-    def _model(self, plan: RowPlan, record: TrialRecord) -> Model:
+    def _model(self, plan: RowPlan, record: TrialRecord, progress: Progress | None) -> Model:
+        if progress is not None:
+            progress("Loading", 0, 1)
         predictor = self.model_of(plan, record)
         outputs = {}
         for part in HELD_OUT:
@@ -216,7 +224,7 @@ class _Collector:
                 predictor.architecture,
                 predictor.parameters,
                 rows,
-                self.progress,
+                within(progress, part),
                 tasks=plan.tasks,
             )
             outputs[part] = {task: found[task] for task in plan.tasks}
@@ -227,7 +235,7 @@ def _key(plan: RowPlan, record: TrialRecord) -> str:
     return record.key if plan.name == TUNED else f"{plan.name}/{record.key}"
 
 
-FITTED: Mapping[str, Callable[[Prepared], BaselineResult]] = {
+FITTED: Mapping[str, Callable[[Prepared, Progress | None], BaselineResult]] = {
     "constant": fit_constant,
     "linear": fit_linear,
     "boosting": fit_boosting,
@@ -241,6 +249,7 @@ def fitted_rows(
     say: Callable[[str], None],
     read_only: bool = False,
     kinds: Sequence[str] = tuple(FITTED),
+    progress: Progress | None = None,
 ) -> list[Row]:
     """Returns constant, linear and boosting, or some of them; see `collect_rows`."""
     shelf = Shelf(folder.path / "rows", prepared.prepared_digest)
@@ -249,7 +258,7 @@ def fitted_rows(
         found = shelf.load(kind)
         if found is None and not read_only:
             say(f"Fitting for the comparison: {NAMES[kind]}")
-            found = shelf.save(FITTED[kind](prepared))
+            found = shelf.save(FITTED[kind](prepared, progress))
         if found is not None:
             rows.append(fitted_row(found, shelf.key(kind)))
     return rows

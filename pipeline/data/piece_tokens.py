@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from pipeline.data.text_encoding import Cut, Progress, TextInputs, named_progress
 from pipeline.errors import DataError
+from pipeline.text.batching import batches
 from pipeline.text.cleaning import clean_text
 from pipeline.text.numbering import PAD, UNKNOWN
 from pipeline.text.ragged import Ragged, from_lengths
-from pipeline.text.terms import batches
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -69,13 +69,10 @@ class PieceTokens:
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
         """Turns documents into rows of numbers."""
-        told = named_progress(progress, "Tokenizing, documents")
         parts, cut = [], np.zeros(len(texts), np.bool_)
-        for part in batches(texts):
+        for part in batches(texts, named_progress(progress, "Tokenizing, documents")):
             found, cut[part] = self._read(texts[part])
             parts.append(found)
-            if told is not None:
-                told(part.stop, len(texts))
         none = np.zeros((len(texts), 0), np.float32)
         ends = Cut(cut, self.max_tokens, "tokens", self.name, "model.encoder.max_tokens")
         return TextInputs(none, {self.name: Ragged.joined(parts)}, ends)
@@ -134,16 +131,10 @@ class PieceTokens:
             limit_alphabet=len(alphabet),
             show_progress=False,
         )
-        tokenizer.train_from_iterator(_told(texts, progress), trainer)
+        told = named_progress(progress, "Training the tokenizer, documents")
+        cleaned = ([_cleaned(text) for text in texts[part]] for part in batches(texts, told))
+        tokenizer.train_from_iterator(cleaned, trainer)
         return cls(tokenizer.to_str().encode(), spec.max_tokens)
-
-
-def _told(texts: Sequence[str], progress: Progress | None) -> Iterator[list[str]]:
-    told = named_progress(progress, "Training the tokenizer, documents")
-    for part in batches(texts):
-        yield [_cleaned(text) for text in texts[part]]
-        if told is not None:
-            told(part.stop, len(texts))
 
 
 def _cleaned(text: str) -> str:

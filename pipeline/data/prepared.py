@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,9 @@ class Part:
             return np.zeros(len(self), dtype=bool)
         return np.asarray(np.isin(self.marks, marks).any(axis=1))
 
+    @cached_property
     def all_marks(self) -> NDArray[np.uint64]:
-        """Returns the marks of all rows once, sorted; none where they were not kept."""
+        """The marks of all rows once, sorted; none where they were not kept."""
         return np.unique(np.empty(0, np.uint64) if self.marks is None else self.marks)
 
 

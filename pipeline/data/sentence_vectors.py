@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.text_encoding import FOLDER, Cut, Progress, TextInputs
+from pipeline.data.text_encoding import FOLDER, Cut, Progress, TextInputs, named_progress
 from pipeline.data.token_states import TokenStates
+from pipeline.text.batching import batches_of
 from pipeline.text.cleaning import clean_text
 from pipeline.text.pretrained import Loaded, by_length, check_length, load_once, tokenize
 
@@ -63,13 +64,9 @@ class SentenceVectors:
         vectors = np.zeros((len(place) + 1, self.width), dtype=np.float32)
         cut = np.zeros(len(vectors), np.bool_)
         readable = list(place)
-        for low in range(0, len(readable), _LOOK_AHEAD):
-            part = readable[low : low + _LOOK_AHEAD]
-            own = slice(low, low + len(part))
-            vectors[own], cut[own] = self._read(part)
-            if progress is not None:
-                done = min(low + _LOOK_AHEAD, len(readable))
-                progress("Encoding, documents", done, len(readable))
+        told = named_progress(progress, "Encoding, documents")
+        for part in batches_of(_LOOK_AHEAD, len(readable), told):
+            vectors[part], cut[part] = self._read(readable[part])
         rows = np.array([place.get(text, len(place)) for text in cleaned], dtype=np.int64)
         ends = Cut(cut[rows], self.max_tokens, "tokens", self.name, "model.encoder.max_tokens")
         return TextInputs(vectors[rows], cut=ends)

@@ -41,7 +41,8 @@ class Source:
             DataError: The source cannot be read, or has no rows.
         """
         if self.table is not None:
-            frame = _checked(self.name, self.table)
+            _check_names(self.name, self.table)
+            frame = self.table
         elif self.files:
             frame = _read_files(self.name, self.spec, self.files, n_rows)
         else:
@@ -49,7 +50,8 @@ class Source:
         if frame.empty:
             where = ", ".join(file.label for file in self.files) or "the table"
             raise DataError(f"Source `{self.name}` has no rows ({where}).")
-        return frame.head(n_rows) if n_rows is not None else frame
+        head = frame.head(n_rows) if n_rows is not None else frame
+        return head if self.table is None else _with_whole_characters(head)
 
 
 def find_source(
@@ -88,7 +90,7 @@ def read_source(
     return find_source(name, spec, folder, data_dir, table).read(n_rows)
 
 
-def _checked(name: str, table: pd.DataFrame) -> pd.DataFrame:
+def _check_names(name: str, table: pd.DataFrame) -> None:
     odd = [column for column in table.columns if not isinstance(column, str)]
     if odd:
         raise DataError(
@@ -98,6 +100,9 @@ def _checked(name: str, table: pd.DataFrame) -> pd.DataFrame:
     if not table.columns.is_unique:
         doubled = table.columns[table.columns.duplicated()][0]
         raise DataError(f"Source `{name}` has two columns named `{doubled}`. Rename one.")
+
+
+def _with_whole_characters(table: pd.DataFrame) -> pd.DataFrame:
     texts = {str(name): table[name].map(whole_characters)
              for name in table if is_object_dtype(table[name].dtype)}  # fmt: skip
     return table.assign(**texts).reset_index(drop=True)

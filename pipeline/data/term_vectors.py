@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.text_encoding import Progress, TextInputs, named_progress
+from pipeline.text.batching import batches
 from pipeline.text.ragged import TERMS, Ragged
 from pipeline.text.reduction import as_matrix, fit_reduction
-from pipeline.text.terms import batches
 from pipeline.text.tfidf import Tfidf, fit_tfidf
 
 if TYPE_CHECKING:
     from pipeline.study.encoder_spec import EncoderSpec
+
+_WEIGHING = "Weighing terms, documents"
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,10 @@ class TermVectors:
         """Turns documents into vectors and sparse rows."""
         vectors = np.empty((len(texts), self.width), dtype=np.float32)
         parts = []
-        for part in batches(texts):
+        for part in batches(texts, named_progress(progress, _WEIGHING)):
             rows = self.tfidf.transform(texts[part])
             vectors[part] = (self.project(rows) - self.mean) * self.scale
             parts.append(rows)
-            if progress is not None:
-                progress("Weighing terms, documents", part.stop, len(texts))
         return TextInputs(vectors, {TERMS: Ragged.joined(parts)})
 
     def project(self, rows: Ragged) -> NDArray[np.float32]:
@@ -110,13 +110,11 @@ class TermVectors:
         cls, texts: Sequence[str], spec: EncoderSpec, progress: Progress | None = None
     ) -> TermVectors:
         """Fits vocabularies and directions on the documents of train."""
-        tfidf = fit_tfidf(texts, progress=named_progress(progress, "Counting terms, documents"))
-        rows = tfidf.transform(
-            texts, progress=named_progress(progress, "Weighing terms, documents")
-        )
+        tfidf = fit_tfidf(texts, tell=named_progress(progress, "Counting terms, documents"))
+        rows = tfidf.transform(texts, named_progress(progress, _WEIGHING))
         matrix = as_matrix(rows, tfidf.n_terms)
         directions = fit_reduction(
-            matrix, spec.width, progress=named_progress(progress, "Reducing terms, products")
+            matrix, spec.width, tell=named_progress(progress, "Reducing terms, products")
         )
         one = np.ones((), np.float32)
         plain = cls(tfidf, directions, np.zeros(directions.shape[1], np.float32), one)

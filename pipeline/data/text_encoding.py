@@ -214,6 +214,13 @@ def named_progress(progress: Progress | None, what: str) -> Callable[[int, int],
     return lambda done, total: progress(what, done, total)
 
 
+def within(progress: Progress | None, whole: str) -> Progress | None:
+    """Returns a progress that says what the work is part of; None where nobody is told."""
+    if progress is None:
+        return None
+    return lambda what, done, total: progress(f"{whole}: {what}", done, total)
+
+
 def documents(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """Returns the document of each row: what stands in its text columns, empty where nothing does.
 

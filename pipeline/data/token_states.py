@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.text_encoding import FOLDER, Cut, Progress, TextInputs
+from pipeline.data.text_encoding import FOLDER, Cut, Progress, TextInputs, named_progress
 from pipeline.errors import DataError
+from pipeline.text.batching import batches_of
 from pipeline.text.cleaning import clean_text
 from pipeline.text.numbering import FIRST_TOKEN
 from pipeline.text.pretrained import Loaded, by_length, load_once, tokenize
@@ -75,12 +76,10 @@ class TokenStates:
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
         """Turns documents into rows of tokens, with their states; one without a word has none."""
         parts, cut = [], np.zeros(len(texts), np.bool_)
-        for low in range(0, len(texts), _LOOK_AHEAD):
-            found, cut[low : low + _LOOK_AHEAD] = self._tokens(texts[low : low + _LOOK_AHEAD])
+        told = named_progress(progress, "Tokenizing, documents")
+        for part in batches_of(_LOOK_AHEAD, len(texts), told):
+            found, cut[part] = self._tokens(texts[part])
             parts.append(found)
-            if progress is not None:
-                done = min(low + _LOOK_AHEAD, len(texts))
-                progress("Tokenizing, documents", done, len(texts))
         tokens = Ragged.joined(parts)
         if self.below:
             tokens = replace(tokens, values=self._states(tokens, progress))
@@ -106,14 +105,12 @@ class TokenStates:
     def _states(self, tokens: Ragged, progress: Progress | None) -> NDArray[np.float16]:
         """Returns the (n, D) states of all tokens at the cut."""
         values = room((len(tokens.items), self.states), np.float16)
-        for low in range(0, len(tokens), _LOOK_AHEAD):
-            high = min(low + _LOOK_AHEAD, len(tokens))
-            starts = tokens.starts[low : high + 1]
+        told = named_progress(progress, "Encoding, documents")
+        for part in batches_of(_LOOK_AHEAD, len(tokens), told):
+            starts = tokens.starts[part.start : part.stop + 1]
             rows = [tokens.items[a:b] - FIRST_TOKEN for a, b in pairwise(starts)]
             for batch in by_length(rows):
                 self._fill(values, starts, batch, [rows[row] for row in batch])
-            if progress is not None:
-                progress("Encoding, documents", high, len(tokens))
         return values
 
     def _fill(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from pipeline.data.prepared import Prepared
+from pipeline.data.text_encoding import Progress, named_progress
 from pipeline.driver.backend import Backend
 from pipeline.driver.choice import missing_finalists
 from pipeline.driver.finalists import train_finalists
@@ -22,7 +23,7 @@ from pipeline.driver.lanes import Lane, train_lanes
 from pipeline.driver.launch import default_workers, make_backend, make_pruner
 from pipeline.driver.precision import trains_in_bf16
 from pipeline.driver.records import Cohort, StudyFolder
-from pipeline.driver.rows import baseline_rows, objectives_of, tuned_row
+from pipeline.driver.rows import baseline_rows, listed, objectives_of, tuned_row
 from pipeline.driver.searched import AskedCohort, SearchedRow
 from pipeline.driver.sizing import array_size
 from pipeline.errors import Interrupted
@@ -45,6 +46,7 @@ class RowsBeside:
         say: Told how far they are.
         n_workers: Local processes; by default one a core. It changes no parameter.
         device: Where members train.
+        progress: Told at which epoch those who train are.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class RowsBeside:
         say: Callable[[str], None],
         n_workers: int | None = None,
         device: torch.device = CPU,
+        progress: Progress | None = None,
     ) -> None:
         self.study = study
         self.prepared = prepared
@@ -70,6 +73,7 @@ class RowsBeside:
             for plan in baseline_rows(study, prepared)
         ]
         self._device = device
+        self._progress = progress
         asked = n_workers if device.type == "cpu" else None
         self._n_workers = asked or default_workers(study, max(1, len(self._rows)), device)
         self._pruner = make_pruner(study)
@@ -162,17 +166,26 @@ class RowsBeside:
         try:
             trained = train_lanes(
                 backend, lanes, population, self._pruner, lambda: interrupts.requested,
-                once_started=lambda: _start(asked),
+                lambda: _start(asked), named_progress(self._progress, _what(asked)),
             )  # fmt: skip
         except Exception as error:
             why = "it was stopped" if isinstance(error, Interrupted) else f"it failed: {error}"
             for row, _ in asked:
                 row.runs.interrupt(why)
             raise
-        for (row, found), results in zip(asked, trained, strict=True):
-            records = row.records(found, results)
-            row.keep(found, results, records)
-            row.tell(records)
+        records = [
+            row.records(found, results)
+            for (row, found), results in zip(asked, trained, strict=True)
+        ]
+        for (row, found), results, own in zip(asked, trained, records, strict=True):
+            row.models.keep(found.members, results, own)
+        # Soon after each other: a row without its own would train again, in other arrays than now.
+        for (row, found), own in zip(asked, records, strict=True):
+            row.folder.save_outcome(found.cohort, own)
+        for (row, _), own in zip(asked, records, strict=True):
+            row.settle(own)
+            row.tell(own)
+        self.folder.drop_checkpoints("rows")  # nothing trains between two rounds
 
     def _lane(self, row: SearchedRow, asked: AskedCohort) -> Lane:
         """Returns a cohort that is pruned by the tasks that its row is judged by."""
@@ -189,7 +202,7 @@ class RowsBeside:
         rows = [(row.row, row.folder) for row in (self._tuned, *self._rows)]
         train_finalists(
             self.study, self.prepared, self.tracker, rows, backend, population,
-            lambda: interrupts.requested,
+            lambda: interrupts.requested, self._progress,
         )  # fmt: skip
 
     def _tell_progress(self) -> None:
@@ -197,6 +210,13 @@ class RowsBeside:
         total = self._n_trials * len(self._rows)
         seconds = time.monotonic() - self._started
         self.say(f"Baselines: {n_done} of {total} trials, {seconds:.0f} s.")
+
+
+def _what(asked: Sequence[tuple[SearchedRow, AskedCohort]]) -> str:
+    rows = listed([row.row.name for row, _ in asked])
+    numbers = sorted({number for _, found in asked for number in found.cohort.numbers})
+    n_trials = sum(len(found.members) for _, found in asked)
+    return f"Trials #{numbers[0]} to #{numbers[-1]} of {rows}, {n_trials} at once, epoch"
 
 
 def _start(asked: Sequence[tuple[SearchedRow, AskedCohort]]) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.data.prepared import Prepared
+from pipeline.data.text_encoding import Progress, named_progress
 from pipeline.driver.backend import Backend
 from pipeline.driver.choice import missing_finalists
 from pipeline.driver.lanes import Lane, train_lanes
 from pipeline.driver.pruners import Never
 from pipeline.driver.records import StudyFolder, TrialRecord
-from pipeline.driver.rows import RowPlan
+from pipeline.driver.rows import RowPlan, listed
 from pipeline.driver.runs import TrialRuns
 from pipeline.driver.trials import make_predictor
 from pipeline.errors import Interrupted
@@ -25,6 +26,7 @@ from pipeline.training.members import Member, Trained
 class _Configuration:
     """One trial that is retrained, its members numbered by replicate."""
 
+    name: str
     folder: StudyFolder
     trial: TrialRecord
     members: list[Member]
@@ -33,15 +35,14 @@ class _Configuration:
     def start(self) -> None:
         self.runs.start(self.members, {member.number: self.trial.params for member in self.members})
 
-    def keep(self, trained: Sequence[Trained], prepared: Prepared) -> None:
-        """Keeps the models, then the records that make them count; the runs end."""
+    def keep_models(self, trained: Sequence[Trained], prepared: Prepared) -> list[TrialRecord]:
+        """Keeps the models; returns the records that make them count."""
         params = {member.number: self.trial.params for member in self.members}
         records = self.runs.records(self.members, trained, params)
         for member, result, record in zip(self.members, trained, records, strict=True):
             if result.state == "complete":
                 self.folder.save_model(record.key, make_predictor(member, result, prepared))
-        self.folder.save_finalists(self.trial.number, records)
-        self.runs.end(records)
+        return records
 
 
 def train_finalists(
@@ -52,6 +53,7 @@ def train_finalists(
     backend: Backend,
     population: int,
     stopping: Callable[[], bool],
+    progress: Progress | None = None,
 ) -> None:
     """Retrains the best trials of rows that were not retrained before.
 
@@ -66,6 +68,7 @@ def train_finalists(
         backend: Where members run.
         population: Most members in one array.
         stopping: Asked between epochs; True ends everything with `Interrupted`.
+        progress: Told at which epoch they are.
 
     Raises:
         Interrupted: `stopping` said so; what was not kept is trained again.
@@ -89,15 +92,26 @@ def train_finalists(
     try:
         trained = train_lanes(
             backend, lanes, population, Never(study.spec.train.epochs, study.spec.seed), stopping,
-            once_started=start,
+            start, named_progress(progress, _what(missing)),
         )  # fmt: skip
     except Exception as error:
         why = "it was stopped" if isinstance(error, Interrupted) else f"it failed: {error}"
         for found in missing:
             found.runs.interrupt(why)
         raise
-    for found, results in zip(missing, trained, strict=True):
-        found.keep(results, prepared)
+    records = [
+        found.keep_models(results, prepared)
+        for found, results in zip(missing, trained, strict=True)
+    ]
+    # Soon after each other: what one of them lacks would train again, in other arrays than now.
+    for found, own in zip(missing, records, strict=True):
+        found.folder.save_finalists(found.trial.number, own)
+        found.runs.end(own)
+
+
+def _what(missing: Sequence[_Configuration]) -> str:
+    n_models = sum(len(found.members) for found in missing)
+    return f"Finalists of {listed([found.name for found in missing])}, {n_models} models, epoch"
 
 
 def _configuration(
@@ -116,4 +130,4 @@ def _configuration(
         for replicate in range(1, spec.seeds + 1)
     ]
     runs = TrialRuns(study, prepared, folder, tracker, row, finalists_of=trial.number)
-    return _Configuration(folder, trial, members, runs)
+    return _Configuration(f"{row.name} #{trial.number}", folder, trial, members, runs)

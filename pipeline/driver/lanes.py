@@ -75,6 +75,7 @@ def train_lanes(
     rule: Pruner,
     stopping: Callable[[], bool],
     once_started: Callable[[], None] = lambda: None,
+    told: Callable[[int, int], None] | None = None,
 ) -> list[list[Trained]]:
     """Trains the members of all lanes side by side, and returns each lane's results.
 
@@ -85,6 +86,7 @@ def train_lanes(
         rule: Prunes within each lane that has no rule of its own.
         stopping: Asked between epochs; True ends everything with `Interrupted`.
         once_started: See `CohortRun.run`.
+        told: Told the latest epoch of any member, and the most that one may have.
 
     Raises:
         Interrupted: `stopping` said so; nothing counts.
@@ -92,8 +94,13 @@ def train_lanes(
     found = [(index, member) for index, lane in enumerate(lanes) for member in lane.members]
     places = {key: (index, member.number) for key, (index, member) in enumerate(found)}
     members = [replace(member, number=key) for key, (_, member) in enumerate(found)]
+    n_epochs, latest = max(member.train.epochs for member in members), 0
 
     def on_epochs(results: Sequence[EpochResult]) -> None:
+        nonlocal latest
+        latest = max(latest, *(result.epoch for result in results))
+        if told is not None:
+            told(latest, n_epochs)
         by_lane: dict[int, list[EpochResult]] = {}
         for result in results:
             index, number = places[result.number]

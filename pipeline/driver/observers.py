@@ -24,5 +24,8 @@ class Observer(Protocol):
     def trials_done(self, trials: Sequence[TrialRecord]) -> None:
         """Trials ended and were told."""
 
+    def finalists_trained(self, what: str, epoch: int, n_epochs: int) -> None:
+        """The best trials, trained again under fresh seeds, did an epoch of at most so many."""
+
     def search_ended(self) -> None:
         """The search ended, however it did."""

@@ -6,7 +6,7 @@ budget and the same luck: trial n of every row starts from the same seed and see
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.data.prepared import Prepared
@@ -108,3 +108,9 @@ def objectives_of(study: Study, row: RowPlan) -> tuple[str, ...]:
     if isinstance(found, str) or not {*found} <= {*row.tasks}:
         return ()
     return tuple(found)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns the names of rows for people, of many the first."""
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -157,8 +157,12 @@ class Search:
         """Retrains the best trials that were not retrained before."""
         train_finalists(
             self.study, self.prepared, self.tracker, [(self._row.row, self.folder)],
-            backend, self._population, lambda: interrupts.requested,
+            backend, self._population, lambda: interrupts.requested, self._show_finalists,
         )  # fmt: skip
+
+    def _show_finalists(self, what: str, epoch: int, n_epochs: int) -> None:
+        for observer in self.observers:
+            observer.finalists_trained(what, epoch, n_epochs)
 
     def _finish(self, state: State) -> None:
         with self.phases.of("track"):

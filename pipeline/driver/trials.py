@@ -73,7 +73,7 @@ def make_predictor(member: Member, trained: Trained, prepared: Prepared) -> Pred
     """Returns a trained member as an application sees it."""
     return Predictor(
         prepared.encoder, architecture_of(member, prepared), trained.tasks, trained.parameters,
-        {part: prepared.parts[part].all_marks() for part in ("train", "valid")},
+        {part: prepared.parts[part].all_marks for part in ("train", "valid")},
     )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.architecture import Architecture
-from pipeline.models.build import MultiTaskModel, initialise, member_tensors
+from pipeline.models.build import initialise, member_tensors
+from pipeline.models.network import MultiTaskModel
 from pipeline.models.sharing import Sharing
 from pipeline.study.spec import ModelSpec
 
@@ -79,7 +80,7 @@ def _reads_problem(model: MultiTaskModel, features: Tensor) -> str | None:
     """Looks at what a sharing gives to the heads."""
     sharing = model.sharing
     if sharing.own_inputs:
-        features = model._by_task(features)
+        features = model.layout.by_task(features)
     reads = sharing(features, None)
     n_reads = 1 if sharing.one_read else len(_HEADS)
     if not isinstance(reads, list) or len(reads) != n_reads:

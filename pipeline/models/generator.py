@@ -3,9 +3,9 @@
 Pointer-generator (See, Liu and Manning, 2017): the chance of a word w is
 g * p(w) + (1 - g) * sum of the attention on the places of the source where w stands,
 with g a gate and p a softmax over a vocabulary fitted on train. Two things differ from the paper.
-The source is read by two layers that see two words to either side, not by a recurrent network: all
-places at once. And attention gets a learned bias where the word before a place is the word just
-written, so that runs of words are copied even if the vocabulary knows none of them.
+The source is read by layers that see near words, not by a recurrent network (see `source_words`).
+And attention gets a learned bias where the word before a place is the word just written, so that
+runs of words are copied even if the vocabulary knows none of them.
 
 Words are numbers: PAD 0, UNKNOWN 1, END 2, then the vocabulary's; a number of the vocabulary's
 size V or more stands for a word outside it, which can only be copied.
@@ -14,23 +14,28 @@ size V or more stands for a word outside it, which can only be copied.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pipeline.models.layers import Linear, MemberLayer, keep_mask
-from pipeline.models.passes import near_sums, total_and_chosen
+from pipeline.models.beam import search
+from pipeline.models.decoder import PAD, UNKNOWN, Decoder
+from pipeline.models.layers import Linear, keep_mask
+from pipeline.models.passes import total_and_chosen
+from pipeline.models.source_words import (
+    Reading,
+    WordVectors,
+    first_places,
+    read,
+    reading_layers,
+    shifted,
+)
 from pipeline.models.trunk import Rates
 
-PAD, UNKNOWN, END = 0, 1, 2
-
-_REACH = 2  # words to either side that a reading layer sees
 _SMALLEST = 1e-9  # chance below which a word counts as impossible
-_LENGTH_PENALTY = 0.8  # alpha of Wu et al. (2016), section 7
 
 
 @dataclass(frozen=True)
@@ -61,89 +66,6 @@ class GeneratorShape:
         return cls(**values)
 
 
-class Decoder(nn.Module, ABC):
-    """What writes the texts of one task, for K members; every promise of a layer holds."""
-
-    @abstractmethod
-    def losses(
-        self, opening: Tensor, source: Tensor, target: Tensor, rates: Rates | None
-    ) -> Tensor:
-        """Returns the (K, R, 2) losses of references: means over their words.
-
-        The first is that of -log p of the words, the second that of -log p averaged over the
-        vocabulary; with smoothing e the loss is (1 - e) times the first plus e times the second.
-        Rows without words, which belong to other tasks, have no loss and cost nothing.
-
-        Args:
-            opening: (K, R, width) what the trunk says.
-            source: What is read: (R, S) words, or (K, R, L, D + 1) of `Reader.read`.
-            target: (R, T) words, PAD behind the end.
-            rates: Dropout of a training step.
-        """
-
-    @abstractmethod
-    def write(self, opening: Tensor, source: Tensor, beam: int) -> Tensor:
-        """Returns the (K, R, T) words of texts, PAD from the end on.
-
-        Args:
-            opening: (K, R, width) what the trunk says.
-            source: As for `losses`.
-            beam: Texts kept while searching; 1 is greedy.
-        """
-
-
-class Words(MemberLayer):
-    """Embeddings of words and of places in the source, a GRU's weights, the bias for runs."""
-
-    def __init__(self, n_members: int, shape: GeneratorShape, dtype: torch.dtype) -> None:
-        super().__init__()
-
-        def parameter(*sizes: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(n_members, *sizes, dtype=dtype))
-
-        self.table = parameter(shape.vocabulary, shape.width)
-        self.place = parameter(shape.read, shape.width)
-        self.follow = parameter(1, 1)
-
-    def initialise(self, member: int, generator: torch.Generator) -> None:
-        """Draws words and places from N(0, 0.1); runs start with a bias of 2."""
-        with torch.no_grad():
-            for part in (self.table, self.place):
-                part[member].normal_(0, 0.1, generator=generator)
-            self.follow[member] = 2.0
-
-    def forward(self, words: Tensor) -> Tensor:
-        """Maps (B, L) numbers of words, or (K, B, L) where members differ, to (K, B, L, H)."""
-        known = torch.where(words < self.table.shape[1], words, UNKNOWN)
-        if known.dim() == 2:
-            return self.table[:, known]
-        members = torch.arange(len(known), device=known.device).reshape(-1, 1, 1)
-        return self.table[members, known]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A source as the decoder sees it; R rows, of K members.
-
-    Attributes:
-        words: (R, S) numbers.
-        states: (K, R, S, H).
-        hidden: (R, S) true where there is no word.
-    """
-
-    words: Tensor
-    states: Tensor
-    hidden: Tensor
-
-    def repeated(self, times: int) -> Reading:
-        """Returns each row several times, one after the other."""
-        return Reading(
-            self.words.repeat_interleave(times, 0),
-            self.states.repeat_interleave(times, 1),
-            self.hidden.repeat_interleave(times, 0),
-        )
-
-
 class Generator(Decoder):
     """The decoder of one task, learned from nothing.
 
@@ -161,9 +83,8 @@ class Generator(Decoder):
         def linear(n_in: int, n_out: int) -> Linear:
             return Linear(n_members, n_in, n_out, dtype)
 
-        self.words = Words(n_members, shape, dtype)
-        self.near = linear((2 * _REACH + 1) * width, width)
-        self.far = linear((2 * _REACH + 1) * width, width)
+        self.words = WordVectors(n_members, shape.vocabulary, shape.read, width, dtype)
+        self.near, self.far = reading_layers(n_members, width, dtype)
         self.start = linear(width, width)
         self.of_word = linear(width, 3 * width)
         self.of_state = linear(width, 3 * width)
@@ -197,15 +118,7 @@ class Generator(Decoder):
 
     def read(self, source: Tensor) -> Reading:
         """Reads (R, S) words."""
-        hidden = source == PAD
-        states = self.words(source) + self.words.place[:, None, : source.shape[1]]  # (K, R, S, H)
-        for layer in (self.near, self.far):
-            shown = states.masked_fill(hidden[..., None], 0)
-            states = states + torch.tanh(near_sums(shown, layer.weight, layer.bias, _REACH))
-        # A row without a word has its first place shown, so that its attention is a number.
-        first = torch.arange(hidden.shape[1], device=hidden.device) == 0
-        hidden = hidden & ~(hidden.all(1, keepdim=True) & first)
-        return Reading(source, states, hidden)
+        return read(self.words, (self.near, self.far), source)
 
     def begin(self, opening: Tensor, reading: Reading) -> Tensor:
         """Returns the (K, R, H) first state, from what the trunk says and the whole source."""
@@ -245,7 +158,7 @@ class Generator(Decoder):
         shape = states.shape[:3]
         queries = self.query(states.flatten(1, 2)).unflatten(1, shape[1:])
         scores = queries @ reading.states.mT / math.sqrt(self.shape.width)  # (K, R, L, S)
-        follows = (_shifted(reading.words).unsqueeze(-2) == before.unsqueeze(-1)) & (
+        follows = (shifted(reading.words).unsqueeze(-2) == before.unsqueeze(-1)) & (
             before.unsqueeze(-1) > UNKNOWN
         )
         scores = scores + self.words.follow.unsqueeze(-1) * follows.to(scores.dtype)
@@ -272,7 +185,7 @@ class Generator(Decoder):
             chances in its place, which label smoothing needs; 0 where there is no word.
         """
         reading = self.read(source)
-        before = _shifted(target)
+        before = shifted(target)
         embedded = self.words(before)  # (K, R, T, H)
         from_words = self.of_word(embedded.flatten(1, 2)).reshape(*embedded.shape[:3], -1)
         state = self.begin(opening, reading)
@@ -338,63 +251,16 @@ class Generator(Decoder):
         return state, chance, torch.cat([likeliest.indices, source], dim=2)
 
     def write(self, opening: Tensor, source: Tensor, beam: int) -> Tensor:
-        """Writes texts by beam search.
-
-        Args:
-            opening: (K, R, H) what the trunk says.
-            source: (R, S) words.
-            beam: Texts kept; 1 is greedy.
-
-        Returns:
-            (K, R, T) words, PAD from the end on.
-        """
-        n_members, n_rows, _ = opening.shape
+        """See `Decoder.write`; `search` says how the likeliest text is looked for."""
+        n_rows = opening.shape[1]
         if not n_rows:
-            return source.new_zeros(n_members, 0, self.shape.write)
+            return source.new_zeros(len(opening), 0, self.shape.write)
         first = self.read(source)
-        state = self.begin(opening, first).repeat_interleave(beam, 1)  # (K, R * beam, H)
         reading = first.repeated(beam)
         places = first_places(reading.words)
         most = min(beam, self.shape.vocabulary)
-        size = (n_members, n_rows, beam)
-        word = source.new_full((n_members, n_rows * beam), PAD)
-        texts = source.new_full((*size, self.shape.write), PAD)
-        scores = state.new_full(size, -1e9)
-        scores[:, :, 0] = 0  # the first step has one text to go on from
-        done = source.new_zeros(size, dtype=torch.bool)
-        lengths = state.new_zeros(size)
-        for position in range(self.shape.write):
-            state, following, words = self.candidates(state, word, reading, places, most)
-            following = following.reshape(*size, -1)  # (K, R, beam, C)
-            n_choices = following.shape[-1]
-            following = following.masked_fill(done.unsqueeze(-1), -1e9)
-            following[..., 0].masked_fill_(done, 0)  # a text that ended stays as it is
-            total = (scores.unsqueeze(-1) + following).flatten(2)
-            scores, best = total.topk(beam, dim=2)  # (K, R, beam)
-            parent = best // n_choices
-            word = words.reshape(n_members, n_rows, -1).gather(2, best)
-            texts = texts.gather(2, parent.unsqueeze(-1).expand(texts.shape))
-            done, lengths = done.gather(2, parent), lengths.gather(2, parent)
-            texts[..., position] = torch.where(done | (word == END), PAD, word)
-            lengths = lengths + (~done).to(lengths.dtype)
-            done = done | (word == END)
-            rows = parent + beam * torch.arange(n_rows, device=source.device)[:, None]
-            at = rows.flatten(1).unsqueeze(-1).expand(-1, -1, state.shape[2])
-            state = state.gather(1, at)
-            word = word.flatten(1)
-            if bool(done.all()):
-                break
-        penalty = ((5 + lengths) / 6) ** _LENGTH_PENALTY
-        winner = (scores / penalty.to(scores.dtype)).argmax(2)  # (K, R)
-        at = winner[:, :, None, None].expand(-1, -1, 1, self.shape.write)
-        return texts.gather(2, at).squeeze(2)
 
+        def advance(state: Tensor, word: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return self.candidates(state, word, reading, places, most)
 
-def first_places(words: Tensor) -> Tensor:
-    """Returns the place where the word of each place of (R, S) stands first."""
-    return (words[:, :, None] == words[:, None]).to(torch.uint8).argmax(2)
-
-
-def _shifted(words: Tensor) -> Tensor:
-    """Returns the word before each place of (R, S), PAD before the first."""
-    return torch.cat([torch.zeros_like(words[:, :1]), words[:, :-1]], dim=1)
+        return search(advance, self.begin(opening, first), beam, self.shape.write)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.generator import PAD, Decoder
+from pipeline.models.decoder import PAD, Decoder
 from pipeline.models.layers import MemberLayer
 from pipeline.models.slices import Slices
 from pipeline.text.cutting import with_part

@@ -35,6 +35,7 @@ class Progress:
         self._said = -float("inf")
         self._started = time.monotonic()
         self._n_before = 0
+        self._finalists = ""
 
     def search_started(self, n_trials: int, finished: Sequence[TrialRecord]) -> None:
         """Notes how far an earlier launch came."""
@@ -68,22 +69,31 @@ class Progress:
             self._running.discard(trial.number)
             self._epochs.pop(trial.number, None)
             self._ended.discard(trial.number)
-        now = time.monotonic()
-        if self._live is None and (not self._running or now - self._said >= LINE_SECONDS):
-            self._said = now
-            self._say(self._line())
-        self._show()
+        self._show(says=not self._running or self._is_due())
+
+    def finalists_trained(self, what: str, epoch: int, n_epochs: int) -> None:
+        """Shows at which epoch the finalists are: now and then, as a line."""
+        self._finalists = f"{what} {epoch} of {n_epochs}"
+        self._show(says=self._is_due())
 
     def search_ended(self) -> None:
         """Leaves the last state on the terminal."""
+        self._finalists = ""
         if self._live is not None:
             self._live.stop()
             self._live = None
             self._say(self._line())
 
-    def _show(self) -> None:
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._said >= LINE_SECONDS
+
+    def _show(self, says: bool = False) -> None:
+        """Shows the state on a terminal; elsewhere only where it is to be said."""
         if self._live is not None:
             self._live.update(Text(self._line()))
+        elif says:
+            self._said = time.monotonic()
+            self._say(self._line())
 
     def _say(self, line: str) -> None:
         # As it is: no markup in a task's name, no break at the edge of what is no terminal.
@@ -97,6 +107,8 @@ class Progress:
             first, last = min(self._running), max(self._running)
             numbers = f"#{first} trains" if first == last else f"#{first} to #{last} train"
             parts.append(f"{numbers} ({n_running} on, epoch {epoch})")
+        if self._finalists:
+            parts.append(self._finalists)
         for best in best_trials(self._trials, 1):
             scores = best.evaluation.scores if best.evaluation else {}
             found = ", ".join(f"{task} {score:.4f}" for task, score in scores.items())

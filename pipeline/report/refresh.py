@@ -55,6 +55,9 @@ class ReportRefresh:
         found = tuple(self._trials)
         self._submit(lambda: self._timed(found))
 
+    def finalists_trained(self, what: str, epoch: int, n_epochs: int) -> None:
+        """Does nothing."""
+
     def search_ended(self) -> None:
         """Does nothing: the end of the search writes its own."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.comparison.compare import Scored, compare_rows, score_rows
 from pipeline.comparison.readings import Readings
 from pipeline.comparison.rows import collect_rows
+from pipeline.data.text_encoding import Progress
 from pipeline.driver.beside import RowsBeside
 from pipeline.driver.json_files import write_json
 from pipeline.driver.trials import evaluation_metrics
@@ -17,8 +18,6 @@ from pipeline.stages.evaluating import track_test
 from pipeline.stages.samples import track_samples
 from pipeline.stages.session import (
     DEFAULT_STORE,
-    LongWork,
-    Say,
     Session,
     Tables,
     comparison_file,
@@ -27,8 +26,8 @@ from pipeline.stages.session import (
     open_searched,
     read_comparison,
     recording,
-    say_on_stderr,
 )
+from pipeline.stages.telling import LongWork, Say, say_on_stderr
 from pipeline.study.loading import Study
 from pipeline.tracking.records import TrialEnd, TrialStart
 from pipeline.tracking.store import Store
@@ -75,13 +74,14 @@ def compare(
     if known is not None:
         return known
     if read_only:
-        return _document(session, _score(session, part, True, say), part)
-    with recording(session) as tracker:
-        train_rows(session, tracker, n_workers, say)
+        with LongWork() as progress:
+            return _document(session, _score(session, part, True, say, progress), part)
+    with recording(session) as tracker, LongWork() as progress:
+        train_rows(session, tracker, n_workers, say, progress)
         known = _known(session, part)  # finalists that were missing have changed the choice
         if known is not None:
             return known
-        scored = _score(session, part, False, say)
+        scored = _score(session, part, False, say, progress)
         if part == "test":
             _note_readings(session, tracker, scored)
         _track_rows(session, tracker, scored, part)
@@ -92,10 +92,13 @@ def compare(
     return document
 
 
-def train_rows(session: Session, tracker: Tracker, n_workers: int | None, say: Say) -> None:
+def train_rows(
+    session: Session, tracker: Tracker, n_workers: int | None, say: Say, progress: Progress
+) -> None:
     """Searches the baselines that are missing, and trains the finalists that are."""
     RowsBeside(
-        session.study, session.prepared, session.folder, tracker, say, n_workers, session.device
+        session.study, session.prepared, session.folder, tracker, say, n_workers, session.device,
+        progress,
     ).run()  # fmt: skip
 
 
@@ -107,15 +110,17 @@ def _known(session: Session, part: str) -> dict[str, Any] | None:
     return {**known, "test_reads": len(Readings(session.folder).all())}
 
 
-def _score(session: Session, part: str, read_only: bool, say: Say) -> list[Scored]:
+def _score(
+    session: Session, part: str, read_only: bool, say: Say, progress: Progress
+) -> list[Scored]:
     rows = collect_rows(
         session.study, session.prepared, session.folder,
-        lambda row, record: model_of(session, record, say, row), say, read_only, LongWork(),
+        lambda row, record: model_of(session, record, say, row), say, read_only, progress,
     )  # fmt: skip
     if read_only and part == "test":
         readings, data = Readings(session.folder), session.prepared.data_digest
         rows = [row for row in rows if all(readings.get(key, data) for key in row.keys)]
-    return score_rows(rows, session.prepared, part, session.study.spec.seed)
+    return score_rows(rows, session.prepared, part, session.study.spec.seed, progress)
 
 
 def _document(session: Session, scored: Sequence[Scored], part: str) -> dict[str, Any]:

@@ -13,8 +13,6 @@ from pipeline.report.tables import choice_line
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.session import (
     DEFAULT_STORE,
-    LongWork,
-    Say,
     Session,
     Tables,
     find_choice,
@@ -22,8 +20,8 @@ from pipeline.stages.session import (
     model_of,
     open_searched,
     recording,
-    say_on_stderr,
 )
+from pipeline.stages.telling import LongWork, Say, say_on_stderr
 from pipeline.study.loading import Study
 from pipeline.tracking.records import now_ms
 from pipeline.tracking.store import Store
@@ -105,9 +103,10 @@ def read_test(session: Session, tracker: Tracker, record: TrialRecord, say: Say)
 def evaluate_predictor(session: Session, predictor: Predictor, part: str) -> Evaluation:
     """Returns every metric of a model on one part of the prepared data."""
     rows = session.prepared.parts[part]
-    outputs = predict_member(
-        predictor.architecture, predictor.parameters, rows, LongWork(), session.device
-    )
+    with LongWork() as progress:
+        outputs = predict_member(
+            predictor.architecture, predictor.parameters, rows, progress, session.device
+        )
     kinds = session.prepared.kinds(predictor.tasks)
     return evaluate_one(kinds, outputs, rows.targets, part)
 

@@ -25,7 +25,8 @@ from pipeline.promotion.standalone import Standalone, check_standalone
 from pipeline.serving.bundle import bundle
 from pipeline.serving.loading import load_predictor, model_folder
 from pipeline.serving.predictor import Predictor
-from pipeline.stages.session import Say, Session, Tables, model_of, read_comparison
+from pipeline.stages.session import Session, Tables, model_of, read_comparison
+from pipeline.stages.telling import LongWork, Say
 from pipeline.tasks.abstractive import Abstractive
 from pipeline.tasks.base import Kind, TaskInfo, labelled
 from pipeline.tracking.environment import read_git
@@ -89,9 +90,9 @@ def measure_rivals(session: Session, record: TrialRecord, outputs: Outputs, say:
 
 
 def _rival_rows(session: Session, named: Sequence[str], say: Say) -> list[Row]:
-    rows = fitted_rows(
-        session.prepared, session.folder, say, kinds=[kind for kind in named if kind in FITTED]
-    )
+    fitted = [kind for kind in named if kind in FITTED]
+    with LongWork() as progress:
+        rows = fitted_rows(session.prepared, session.folder, say, kinds=fitted, progress=progress)
     searched = [kind for kind in named if kind not in FITTED]
     if not searched:
         return rows

@@ -9,7 +9,8 @@ from pipeline.data.tables import check_output, open_output
 from pipeline.errors import InputError
 from pipeline.serving.loading import LoadedModel
 from pipeline.stages.promoting import load_model
-from pipeline.stages.session import DEFAULT_STORE, LongWork, Say, say_on_stderr
+from pipeline.stages.session import DEFAULT_STORE
+from pipeline.stages.telling import LongWork, Say, say_on_stderr
 from pipeline.tracking.store import Store
 
 

@@ -35,7 +35,6 @@ from pipeline.stages.measuring import (
 )
 from pipeline.stages.session import (
     DEFAULT_STORE,
-    Say,
     Session,
     Tables,
     find_choice,
@@ -43,8 +42,8 @@ from pipeline.stages.session import (
     model_of,
     open_searched,
     recording,
-    say_on_stderr,
 )
+from pipeline.stages.telling import Say, say_on_stderr
 from pipeline.study.loading import Study
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.tracker import Tracker

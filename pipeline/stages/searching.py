@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.driver.beside import RowsBeside
 from pipeline.driver.choice import choose
 from pipeline.driver.fork_server import start_ahead
 from pipeline.driver.journal import sampler_faults
@@ -19,20 +18,20 @@ from pipeline.errors import StudyError
 from pipeline.report.pareto import pareto_json
 from pipeline.report.refresh import ReportRefresh
 from pipeline.report.tables import choice_json
+from pipeline.stages.comparing import train_rows
 from pipeline.stages.describing import describe as describe_study
 from pipeline.stages.describing import report_files, running_material
 from pipeline.stages.samples import track_samples, valid_samples
 from pipeline.stages.session import (
     DEFAULT_STORE,
-    Say,
     Session,
     Tables,
     driver_lock,
     model_of,
     open_session,
-    say_on_stderr,
     workers_of,
 )
+from pipeline.stages.telling import LongWork, Say, say_on_stderr
 from pipeline.study.loading import Study
 from pipeline.tracking.archive import archive_experiment
 from pipeline.tracking.store import Store
@@ -121,10 +120,8 @@ def search(
             ).run()
             _track_samples(session, recorder, say)
             if baselines:
-                RowsBeside(
-                    study, session.prepared, session.folder, recorder, say, n_workers,
-                    session.device,
-                ).run()  # fmt: skip
+                with LongWork() as progress:
+                    train_rows(session, recorder, n_workers, say, progress)
             return _search_json(session, result, recorder.experiment_id)
 
 

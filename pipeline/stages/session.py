@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,6 +27,7 @@ from pipeline.driver.trials import make_predictor
 from pipeline.errors import InputError, StoreError, TrainingError
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.describing import comparison_path, describe, known_comparison
+from pipeline.stages.telling import LongWork, Say, say_on_stderr
 from pipeline.study.loading import Study
 from pipeline.tracking.records import State
 from pipeline.tracking.store import Store, open_store
@@ -39,16 +38,8 @@ from pipeline.training.loop import Stops, train
 from pipeline.training.members import EpochResult, Member, Stop, Trained
 from pipeline.training.placement import Placed
 
-Say = Callable[[str], None]
 Tables = Mapping[str, pd.DataFrame]
 DEFAULT_STORE = Path("mlruns")
-PROGRESS = logging.getLogger("pipeline.progress")
-"""Its level says whether long work is told of; the lines themselves go to stderr."""
-
-
-def say_on_stderr(text: str) -> None:
-    """Prints a message for people."""
-    print(text, file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -97,9 +88,10 @@ def prepare(
     folder = _folder(store)
     is_new = not folder.exists()
     try:
-        return prepare_data(
-            study.spec, study.folder, folder / "cache", study.data_dir, tables, LongWork()
-        )
+        with LongWork() as progress:
+            return prepare_data(
+                study.spec, study.folder, folder / "cache", study.data_dir, tables, progress
+            )
     except InputError:
         if is_new:
             _remove_empty(folder)
@@ -332,32 +324,6 @@ def _train_again(session: Session, record: TrialRecord, row: RowPlan, name: str)
     if trained.state != "complete":
         raise TrainingError(f"{name} ended as {trained.state}: {trained.reason}.")
     return make_predictor(member, trained, session.prepared)
-
-
-class LongWork:
-    """Tells on stderr how far long work is, such as the encoding of texts: every few seconds.
-
-    Silent where the logger `pipeline.progress` is above INFO, as under `--json`.
-
-    Args:
-        say: Told a line.
-        clock: Tells seconds.
-    """
-
-    EVERY_SECONDS = 5.0
-
-    def __init__(
-        self, say: Say = say_on_stderr, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._say, self._clock = say, clock
-        self._told = clock()
-
-    def __call__(self, what: str, done: int, total: int | None = None) -> None:
-        """Notes that so much of the work is done; of how much, where that is known."""
-        now = self._clock()
-        if now - self._told >= self.EVERY_SECONDS and PROGRESS.level <= logging.INFO:
-            self._told = now
-            self._say(f"{what}: {done:,}" + ("" if total is None else f" of {total:,}"))
 
 
 def _folder(store: Store | Path | str) -> Path:

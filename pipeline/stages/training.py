@@ -18,16 +18,15 @@ from pipeline.driver.trials import (
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.session import (
     DEFAULT_STORE,
-    Say,
     Session,
     Tables,
     find_trial,
     open_searched,
     open_session,
     recording,
-    say_on_stderr,
     train_alone,
 )
+from pipeline.stages.telling import LongWork, Say, say_on_stderr
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params
 from pipeline.tracking.records import State, TrialEnd, now_ms
@@ -104,10 +103,12 @@ def _train_one(
         epoch = epoch_record(results[0], prepared, now_ms())
         history.append(epoch)
         tracker.log_epoch(run_id, epoch.epoch, tracked_metrics(epoch), epoch.timestamp_ms)
+        progress(f"Training {name}, epochs", epoch.epoch, member.train.epochs)
         return {}
 
     try:
-        result = train_alone(session, member, on_epoch, first_epoch)
+        with LongWork() as progress:
+            result = train_alone(session, member, on_epoch, first_epoch)
     except BaseException as error:
         state: State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         tracker.finish(run_id, TrialEnd(state, f"{type(error).__name__}: {error}".rstrip(": ")))

@@ -4,7 +4,7 @@ Nothing heavy is imported: an entry names its class as `module:Class`, loaded wh
 that a study is checked without torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -116,6 +116,8 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             "a Hugging Face encoder, mean pooled; frozen, or trained with the trunk",
             options=("path", "max_tokens", "finetune", "layers", "rank", "alpha", "dropout",
                      "most_layers", "for_decoder"),
+            needs=("transformers",),
+            extra="text",
             network="pipeline.models.pretrained:Pretrained",
         ),
         "bag": Entry(
@@ -310,6 +312,22 @@ def entry(role: str, name: str) -> Entry:
     if found is None:
         raise StudyError([Fault(role, "is unknown", name, near_miss(name, names(role)))])
     return found
+
+
+def name_faults(key: str, role: str, name: str) -> Iterator[Fault]:
+    """Yields what is wrong with a name that a study gives: unknown, or needs what is not installed.
+
+    Args:
+        key: Where it stands in the study file.
+        role: Such as `kind` or `optimizer`.
+        name: Of the catalogue; not one of the user's own code.
+    """
+    found = CATALOGUE[role].get(name)
+    if found is None:
+        yield Fault(key, "is unknown", name, near_miss(name, names(role)))
+    elif missing := found.missing():
+        rule = f"needs {' and '.join(missing)}, not installed here"
+        yield Fault(key, rule, name, f"Install with `{found.remedy}`.")
 
 
 def load(role: str, name: str) -> Any:

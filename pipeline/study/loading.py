@@ -23,6 +23,7 @@ from pipeline.study.document import (
 from pipeline.study.encoder_spec import LAST_N
 from pipeline.study.own import CONTRACTS
 from pipeline.study.own_rules import own_faults, own_notes, sharings_of
+from pipeline.study.possible import ends
 from pipeline.study.ranges import AnyRange, Choices, Range, label, parse_range
 from pipeline.study.rules import rule_faults
 from pipeline.study.spec import Params, StudySpec
@@ -234,8 +235,7 @@ def _note_layers(tree: Tree) -> None:
         return
     default = LAST_N if encoder["finetune"] == "last_n" else None
     found = encoder.get("layers")
-    ends = [end for _, end in found.bounds()] if isinstance(found, Range | Choices) else [found]
-    every = [default if end is None else end for end in ends]
+    every = [default if end is None else end for _, end in ends(found)]
     most = max((end for end in every if isinstance(end, int)), default=None)
     encoder["most_layers"] = None if None in every else most
 

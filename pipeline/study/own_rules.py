@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.errors import Fault, near_miss
 from pipeline.study.own import import_own, is_own, is_stock, own_fault
-from pipeline.study.ranges import Choices
+from pipeline.study.possible import possible
 from pipeline.study.spec import StudySpec
 from pipeline.study.task_spec import TaskSpec
 
@@ -38,15 +38,7 @@ def own_notes(sharings: Iterable[str]) -> list[str]:
 
 def sharings_of(spec: StudySpec, tree: Mapping[str, Any]) -> dict[str, str]:
     """Returns each sharing that a trial may have, by its place in the file."""
-    return _named(spec, tree, "model", "sharing")
-
-
-def _named(spec: StudySpec, tree: Mapping[str, Any], section: str, key: str) -> dict[str, str]:
-    """Returns each name that a key may have in a trial, by its place in the file."""
-    given = tree.get(section, {}).get(key)
-    if isinstance(given, Choices):
-        return {f"{section}.{key}.{place}": str(name) for place, name in given.bounds()}
-    return {f"{section}.{key}": getattr(getattr(spec, section), key)}
+    return {key: str(name) for key, name in possible(spec, tree, "model", "sharing")}
 
 
 def _sharing_faults(spec: StudySpec, given: Mapping[str, Any], folder: Path) -> Iterable[Fault]:
@@ -67,7 +59,8 @@ def _sharing_faults(spec: StudySpec, given: Mapping[str, Any], folder: Path) -> 
 
 
 def _strategy_faults(spec: StudySpec, tree: Mapping[str, Any], folder: Path) -> Iterable[Fault]:
-    for key, name in _named(spec, tree, "weights", "strategy").items():
+    for key, found in possible(spec, tree, "weights", "strategy"):
+        name = str(found)
         if is_own(name):
             section = replace(spec.weights, strategy=name)
             fault = own_fault(key, "strategy", name, folder, section)

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import Fault, near_miss
-from pipeline.study.catalogue import CATALOGUE, entry, names
+from pipeline.study.catalogue import CATALOGUE, entry, name_faults, names
 from pipeline.study.faults import shown
 from pipeline.study.input_rules import input_faults
 from pipeline.study.own import CONTRACTS, is_own
+from pipeline.study.possible import ends, highest, possible
 from pipeline.study.promote_spec import RIVALS
-from pipeline.study.ranges import Choices, Range
 from pipeline.study.spec import SplitSpec, StudySpec
 from pipeline.study.task_spec import TaskSpec
 from pipeline.study.text_rules import text_faults
@@ -52,9 +52,8 @@ def rule_faults(
 
 def _source_faults(spec: StudySpec) -> Iterable[Fault]:
     for name, source in spec.sources.items():
-        if source.builtin is not None and source.builtin not in names("builtin"):
-            hint = near_miss(source.builtin, names("builtin"))
-            yield Fault(f"sources.{name}.builtin", "is unknown", source.builtin, hint)
+        if source.builtin is not None:
+            yield from name_faults(f"sources.{name}.builtin", "builtin", source.builtin)
         if source.builtin is not None and source.path is not None:
             yield Fault(f"sources.{name}", "must have `path` or `builtin`, not both",
                         f"{source.path} and {source.builtin}")  # fmt: skip
@@ -203,30 +202,24 @@ def _name_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
         ("schedule", "train"),
         ("pruner", "search"),
     ):
-        for key, name in _possible(spec, tree, section, role):
+        for key, name in possible(spec, tree, section, role):
             if role in CONTRACTS and is_own(str(name)):
                 continue  # see `own_rules`
-            if name not in names(role):
-                yield Fault(key, "is unknown", str(name), near_miss(str(name), names(role)))
-                continue
-            found = CATALOGUE[role][name]
-            if missing := found.missing():
-                rule = f"needs {' and '.join(missing)}, not installed here"
-                yield Fault(key, rule, name, f"Install with `{found.remedy}`.")
+            yield from name_faults(key, role, str(name))
 
 
 def _model_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
     offered, given = CATALOGUE["sharing"], tree.get("model", {})
-    named = [str(name) for _, name in _possible(spec, tree, "model", "sharing")]
-    possible = [name for name in named if name in offered]
-    read = {option for name in possible for option in offered[name].options}
+    named = [str(name) for _, name in possible(spec, tree, "model", "sharing")]
+    known = [name for name in named if name in offered]
+    read = {option for name in known for option in offered[name].options}
     for option in sorted(set(given) & {o for e in offered.values() for o in e.options} - read):
         readers = [name for name, found in offered.items() if option in found.options]
         yield Fault(f"model.{option}", f"is not read by `{'`, `'.join(named)}`",
                     str(given[option]), f"It belongs to `{'`, `'.join(readers)}`.")  # fmt: skip
-    n_layers = min(len(layers) for _, layers in _possible(spec, tree, "model", "layers"))
-    levels = max(int(value) for _, value in _possible(spec, tree, "model", "levels"))
-    for name in possible:
+    n_layers = min(len(layers) for _, layers in possible(spec, tree, "model", "layers"))
+    levels = max(int(value) for _, value in possible(spec, tree, "model", "levels"))
+    for name in known:
         least = levels if "levels" in offered[name].options else bool(offered[name].options)
         if n_layers < least:
             rule = f"must have at least {least:d} for every trial with `{name}`"
@@ -238,7 +231,7 @@ def _weight_faults(
     spec: StudySpec, tree: Mapping[str, Any], tasks: Sequence[str]
 ) -> Iterable[Fault]:
     weights, given = spec.weights, tree.get("weights", {})
-    strategies = [name for _, name in _possible(spec, tree, "weights", "strategy")]
+    strategies = [name for _, name in possible(spec, tree, "weights", "strategy")]
     known = [entry("strategy", name) for name in strategies
              if name in names("strategy") or is_own(name)]  # fmt: skip
     read = {option for found in known for option in found.options}
@@ -258,8 +251,7 @@ def _weight_faults(
     missing = [task for task in tasks if task not in weights.values]
     if missing:
         yield Fault("weights.values", "must name every task", f"none for {', '.join(missing)}")
-    least = [min(value for _, value in found.bounds()) if isinstance(found, Range | Choices)
-             else found for found in given["values"].values()]  # fmt: skip
+    least = [min(weight for _, weight in ends(found)) for found in given["values"].values()]
     if not any(float(weight) > 0 for weight in least):
         rule = "must keep one task's weight above 0 in every trial"
         yield Fault("weights.values", rule, f"at least {', '.join(map(str, least))}")
@@ -267,19 +259,17 @@ def _weight_faults(
 
 def _train_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]:
     given = tree.get("train", {})
-    optimizers = [name for _, name in _possible(spec, tree, "train", "optimizer")]
+    optimizers = [name for _, name in possible(spec, tree, "train", "optimizer")]
     if "momentum" in given and "sgd" not in optimizers:
         rule = f"is not read by `{'`, `'.join(optimizers)}`"
         yield Fault("train.momentum", rule, str(given["momentum"]), "It belongs to `sgd`.")
-    found = given.get("augment", {}).get("mixup", 0.0)
-    ends = found.bounds() if isinstance(found, Range | Choices) else [("", found)]
-    mixup = max(float(value) for _, value in ends)
+    mixup = highest(given.get("augment", {}).get("mixup", 0.0))
     writing = [name for name, task in spec.tasks.items() if task.writes]
     if mixup > 0 and writing:
         rule = f"cannot stand beside the task `{writing[0]}`, which writes: words do not mix"
         yield Fault("train.augment.mixup", rule, f"{mixup:g}")
-    warmup = max(value for _, value in _possible(spec, tree, "train", "warmup_epochs"))
-    epochs = min(value for _, value in _possible(spec, tree, "train", "epochs"))
+    warmup = max(value for _, value in possible(spec, tree, "train", "warmup_epochs"))
+    epochs = min(value for _, value in possible(spec, tree, "train", "epochs"))
     if warmup >= epochs:
         rule = "must be below `train.epochs`, for every value that is searched"
         yield Fault("train.warmup_epochs", rule, f"{warmup:g} and {epochs:g}")
@@ -298,18 +288,7 @@ def _sampling_faults(
         yield Fault("train.sampling", "is not read: all rows are of one source", shown(sampling),
                     "Leave it out: every row stands once in every epoch.")  # fmt: skip
     elif sampling != "proportional":
-        for key, name in _possible(spec, tree, "train", "optimizer"):
+        for key, name in possible(spec, tree, "train", "optimizer"):
             if name == "gd":
                 rule = "cannot stand beside `train.sampling`: it takes every row once, in one step"
                 yield Fault(key, rule, name, "Such as `sgd` and `adamw`.")
-
-
-def _possible(
-    spec: StudySpec, tree: Mapping[str, Any], section: str, key: str
-) -> list[tuple[str, Any]]:
-    """Returns the values that a key may take, the ends of a range for it, each with its path."""
-    path = f"{section}.{key}"
-    given = tree.get(section, {}).get(key)
-    if isinstance(given, Range | Choices):
-        return [(f"{path}.{name}", value) for name, value in given.bounds()]
-    return [(path, getattr(getattr(spec, section), key))]

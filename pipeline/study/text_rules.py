@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.errors import Fault, near_miss
-from pipeline.study.catalogue import CATALOGUE, names
-from pipeline.study.ranges import Choices, Range
+from pipeline.study.catalogue import CATALOGUE, name_faults, names
+from pipeline.study.possible import highest
 from pipeline.study.spec import StudySpec
 
 
@@ -81,14 +81,10 @@ def _encoder_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]
     if not encoder.kinds:
         yield Fault("model.encoder.kind", "must name an encoder", "an empty list")
     for kind in encoder.kinds:
-        if kind not in names("encoder"):
-            yield Fault("model.encoder.kind", "is unknown", kind, near_miss(kind, names("encoder")))
-        elif encoder.kinds.count(kind) > 1:
+        if kind in names("encoder") and encoder.kinds.count(kind) > 1:
             yield Fault("model.encoder.kind", "must not name an encoder twice", kind)
-        elif missing := CATALOGUE["encoder"][kind].missing():
-            rule = f"needs {' and '.join(missing)}, not installed here"
-            remedy = f"Install with `{CATALOGUE['encoder'][kind].remedy}`."
-            yield Fault("model.encoder.kind", rule, kind, remedy)
+        else:
+            yield from name_faults("model.encoder.kind", "encoder", kind)
     read = {option for kind in encoder.kinds if kind in names("encoder")
             for option in CATALOGUE["encoder"][kind].options}  # fmt: skip
     for option in sorted(set(given) - {"kind", "for_decoder"} - read):
@@ -127,9 +123,7 @@ def _augment_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]
     frozen = [kind for kind in kinds if kind in names("encoder") and _is_frozen(spec, kind)]
     with_texts = any(source.text is not None for source in spec.sources.values())
     for rate in ("word_dropout", "swap", "deletion"):
-        found = given.get(rate, 0.0)
-        ends = found.bounds() if isinstance(found, Range | Choices) else [("", found)]
-        most = max(float(value) for _, value in ends)
+        most = highest(given.get(rate, 0.0))
         if most > 0 and not with_texts:
             yield Fault(f"train.augment.{rate}", "is not read: no source has `text`", f"{most:g}")
         elif most > 0 and frozen:

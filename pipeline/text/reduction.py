@@ -1,11 +1,10 @@
 """Sparse rows to dense vectors: truncated singular value decomposition."""
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from pipeline.text.batching import Tell
 from pipeline.text.ragged import Ragged
 
 _ITERATIONS = 3
@@ -25,7 +24,7 @@ def fit_reduction(
     matrix: sparse.csr_matrix,
     width: int,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    tell: Tell | None = None,
 ) -> NDArray[np.float16]:
     """Finds the directions in which sparse rows differ most, by a randomised decomposition.
 
@@ -38,7 +37,7 @@ def fit_reduction(
         matrix: (N, V) train rows.
         width: Directions kept; fewer where N or V is smaller.
         seed: Of the random vectors.
-        progress: Told of each product.
+        tell: Told of each product.
 
     Returns:
         (V, width) directions, the strongest first. In half precision: they are most of what a
@@ -48,7 +47,7 @@ def fit_reduction(
     n_vectors = min(width + _EXTRA, *matrix.shape)
     random = np.random.default_rng(seed)
     across = matrix.T.tocsr()
-    steps = _Steps(2 * (_ITERATIONS + 1), progress)
+    steps = _Steps(2 * (_ITERATIONS + 1), tell)
     found = steps.product(matrix, random.standard_normal((matrix.shape[1], n_vectors), np.float32))
     for _ in range(_ITERATIONS):
         basis = np.linalg.qr(found)[0]
@@ -79,12 +78,12 @@ def _gram(table: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 class _Steps:
-    def __init__(self, n_steps: int, progress: Callable[[int, int], None] | None) -> None:
-        self._n_steps, self._progress, self._done = n_steps, progress, 0
+    def __init__(self, n_steps: int, tell: Tell | None) -> None:
+        self._n_steps, self._tell, self._done = n_steps, tell, 0
 
     def product(self, left: sparse.csr_matrix, right: NDArray[np.float32]) -> NDArray[np.float32]:
         found: NDArray[np.float32] = left @ right
         self._done += 1
-        if self._progress is not None:
-            self._progress(self._done, self._n_steps)
+        if self._tell is not None:
+            self._tell(self._done, self._n_steps)
         return found

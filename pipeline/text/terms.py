@@ -10,7 +10,7 @@ Japanese) is a word of its own, so that its words are characters and their pairs
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -28,8 +28,6 @@ _WORD, _PAIR, _TRIPLE, _PIECE = (np.uint64(salt) for salt in (
 ))  # fmt: skip
 PIECES = (3, 4, 5)
 """Characters of a piece of a word."""
-_BATCH = 2**19
-"""Characters of a batch: its arrays take some 100 MB at most, whatever the documents."""
 _OTHER, _LETTER, _ALONE = 0, 1, 2
 # Han with its extensions, kana; Hangul writes spaces.
 _UNSPACED = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF),
@@ -57,18 +55,6 @@ class Words:
     document: NDArray[np.int64]
     alone: NDArray[np.bool_]
     n_documents: int
-
-
-def batches(texts: Sequence[str], n_characters: int = _BATCH) -> Iterator[slice]:
-    """Yields slices of documents that together have about so many characters."""
-    low = total = 0
-    for index, text in enumerate(texts):
-        if index > low and total + len(text) > n_characters:
-            yield slice(low, index)
-            low, total = index, 0
-        total += len(text)
-    if low < len(texts):
-        yield slice(low, len(texts))
 
 
 def read_words(texts: Sequence[str]) -> Words:

@@ -1,17 +1,15 @@
 """Term weights of documents: tf-idf over words and over pieces of words."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.text.batching import Tell, batches
 from pipeline.text.ragged import Ragged, from_lengths
-from pipeline.text.terms import Hashes, batches, piece_terms, read_words, word_terms
-
-Progress = Callable[[int, int], None]
-"""Told how many documents of how many are done."""
+from pipeline.text.terms import Hashes, piece_terms, read_words, word_terms
 
 MOST_TERMS = 2**15
 """Terms kept of each block, the most frequent: bounds the directions, V * width * 2 bytes."""
@@ -51,14 +49,9 @@ class Tfidf:
         """Columns of a sparse row."""
         return len(self.words.terms) + len(self.pieces.terms)
 
-    def transform(self, texts: Sequence[str], progress: Progress | None = None) -> Ragged:
+    def transform(self, texts: Sequence[str], tell: Tell | None = None) -> Ragged:
         """Returns the sparse rows of documents, columns in order."""
-        parts = []
-        for part in batches(texts):
-            parts.append(self._rows(texts[part]))
-            if progress is not None:
-                progress(part.stop, len(texts))
-        return Ragged.joined(parts)
+        return Ragged.joined([self._rows(texts[part]) for part in batches(texts, tell)])
 
     def _rows(self, texts: Sequence[str]) -> Ragged:
         n_documents, width, offset = len(texts), self.n_terms, 0
@@ -101,21 +94,19 @@ class Tfidf:
 
 
 def fit_tfidf(
-    texts: Sequence[str], most_terms: int = MOST_TERMS, progress: Progress | None = None
+    texts: Sequence[str], most_terms: int = MOST_TERMS, tell: Tell | None = None
 ) -> Tfidf:
     """Chooses the vocabulary and its weights.
 
     Args:
         texts: Train documents.
         most_terms: Terms kept of each block: those of most documents, by hash where equal.
-        progress: Told of each batch.
+        tell: Told of each batch.
     """
     counters = [TermCounter() for _ in BLOCKS]
-    for part in batches(texts):
+    for part in batches(texts, tell):
         for counter, (hashes, documents, _) in zip(counters, _terms(texts[part]), strict=True):
             counter.add(hashes, documents)
-        if progress is not None:
-            progress(part.stop, len(texts))
     return Tfidf(*(_block(counter, len(texts), most_terms) for counter in counters))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pipeline.models.build import PRETRAINED
+from pipeline.models.features import PRETRAINED
 from pipeline.training.members import Member
 from pipeline.training.state import FlatState
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one, tuned
-from pipeline.models.build import MultiTaskModel
+from pipeline.models.architecture import Architecture
+from pipeline.models.network import MultiTaskModel
 from pipeline.training.diagnostics import MeanCosines
 from pipeline.training.members import Member, State, Trained, kinds_of
 from pipeline.training.placement import Placed
@@ -22,7 +23,21 @@ from pipeline.training.state import FlatState
 
 @dataclass
 class Progress:
-    """What is known of one member so far."""
+    """What is known of one member so far.
+
+    Attributes:
+        member: The member.
+        first_epoch: Of its population, in which it began.
+        started: When, by `time.perf_counter`.
+        epochs: Its own, trained so far.
+        best_epoch: Of its own; 0 before the first score.
+        best_score: On valid.
+        best: Its row of a snapshot after that epoch.
+        state: How it ends, or would now.
+        reason: Why.
+        cosines: Over the looks at its gradients.
+        seconds: From its start to its end; 0 before that.
+    """
 
     member: Member
     first_epoch: int
@@ -34,7 +49,7 @@ class Progress:
     state: State = "complete"
     reason: str = ""
     cosines: MeanCosines = field(default_factory=MeanCosines)
-    seconds: float = 0.0  # from its start to its end
+    seconds: float = 0.0
 
 
 def outputs_of(
@@ -63,12 +78,13 @@ class Finisher:
     """Makes the ends of members of one structure, the best parameters of complete ones evaluated.
 
     Args:
-        state: Of the members, whose structure alone is kept.
+        architecture: Of the members.
+        n_parameters: Of each.
         placed: The data, where members train.
     """
 
-    def __init__(self, state: FlatState, placed: Placed) -> None:
-        self._architecture, self._n_parameters = state.architecture, state.n_parameters
+    def __init__(self, architecture: Architecture, n_parameters: int, placed: Placed) -> None:
+        self._architecture, self._n_parameters = architecture, n_parameters
         self._placed = placed
 
     def ends(self, everyone: Sequence[Progress]) -> list[Trained]:

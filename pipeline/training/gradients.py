@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pipeline.models.build import Words
+from pipeline.models.network import Words
 from pipeline.models.texts import NO_TEXTS, Texts
 from pipeline.training.state import FlatState
 

@@ -1,33 +1,23 @@
-"""From members to trained members: epochs, early stopping, divergence, the best parameters."""
+"""From members to trained members, epoch by epoch: who goes on, who joins, who ended."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from pipeline.data.prepared import Prepared
-from pipeline.evaluation.evaluate import Evaluation, evaluate_members
-from pipeline.training.checkpoint import Checkpoint, Told
+from pipeline.training.checkpoint import Checkpoint, Checkpoints
 from pipeline.training.devices import CPU
-from pipeline.training.diagnostics import describe, is_due
-from pipeline.training.ends import Finisher, Progress, active_score, outputs_of
-from pipeline.training.members import (
-    EpochResult,
-    Member,
-    Stop,
-    Trained,
-)
+from pipeline.training.ends import Finisher, Progress
+from pipeline.training.epoch_results import note_epoch
+from pipeline.training.members import EpochResult, Member, Stop, Trained, architecture_of
 from pipeline.training.placement import Placed
 from pipeline.training.population import Population
-
-EXPLODED = 1e3
-"""A member diverged when its weighted train loss is this many times its first batch's (or 1)."""
+from pipeline.training.told import Told
 
 Stops = Mapping[int, Stop]
 """Which members must not go on, by number."""
@@ -103,7 +93,7 @@ def train_epochs(
     prepared: Prepared,
     first_epoch: int = 1,
     placed: Placed | None = None,
-    checkpoints: Path | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Epochs:
     """Trains members of one structure, pausing after each epoch for an answer; see `train`.
 
@@ -117,20 +107,21 @@ def train_epochs(
         prepared: The data.
         first_epoch: Number of the population's first epoch.
         placed: The data where they train; by default on the CPU.
-        checkpoints: Folder of checkpoints: what an earlier run of the same members left there is
-            told again, and trained on. None keeps none.
+        checkpoints: What an earlier run of the same members left there is told again, and
+            trained on; how the array ends stays there, for whoever keeps that to delete. None
+            keeps none.
 
     Returns:
         The ends that no epoch has told; everything in them is in the computer's memory.
     """
     placed = placed or Placed(prepared)
-    checkpoint = Checkpoint(checkpoints, members, first_epoch, placed) if checkpoints else None
+    checkpoint = checkpoints.of(members, first_epoch, placed) if checkpoints else None
     saved = checkpoint.load() if checkpoint else None
     if checkpoint is None or saved is None:
         population = Population(members, prepared, placed=placed)
         begun = _begin(members, first_epoch)
         return (yield from _train(population, begun, first_epoch, [], placed, checkpoint))
-    finisher = Finisher(saved.population.state, placed)
+    finisher = Finisher(architecture_of(members[0], prepared), saved.n_parameters, placed)
     ended: list[Trained] = []
     answers: list[Answer] = []
     for told in saved.told:
@@ -142,6 +133,8 @@ def train_epochs(
             again = train_epochs(members, prepared, first_epoch, placed, checkpoints)
             return (yield from _repeat(again, answers))
         ended = finisher.ends(told.stopped)
+    if saved.population is None:
+        return ended
     epoch = first_epoch + len(saved.told)
     return (yield from _train(saved.population, saved.progress, epoch, ended, placed, checkpoint))
 
@@ -168,29 +161,25 @@ def _train(
     checkpoint: Checkpoint | None,
 ) -> Epochs:
     """Trains a population from an epoch on; `ended` are the ends that no epoch has told."""
-    finisher = Finisher(population.state, placed)
+    state = population.state
+    finisher = Finisher(state.architecture, state.n_parameters, placed)
     for epoch in count(first_epoch):
         losses = population.train_epoch(epoch).cpu()
-        gramian = _look(population, epoch)
-        broken = _broken(population, losses)
-        evaluations = _valid(population, placed, broken)
-        results = _record(population, progress, losses, gramian, evaluations, broken)
-        _keep_best(population, progress)
+        results = note_epoch(population, progress, placed, epoch, losses)
         own = [progress.pop(result.number) for result in results if result.last]
         answer = yield EpochEnd(results, ended + finisher.ends(own))
         stopped = _stop(progress, answer.stops)
         ended = finisher.ends(stopped)
         progress |= _begin(answer.joining, epoch + 1)
-        if not progress:
-            break
-        _regroup(population, progress, answer.joining)
+        if progress:
+            _regroup(population, progress, answer.joining)
         if checkpoint and answer.joining:  # it tells of those who start together
             checkpoint.drop()
             checkpoint = None
         if checkpoint:
             checkpoint.note(Told(results, own, answer.stops, stopped), population, progress)
-    if checkpoint:
-        checkpoint.drop()
+        if not progress:
+            break
     return ended
 
 
@@ -215,112 +204,3 @@ def _regroup(population: Population, staying: Container[int], joining: Sequence[
     index = [i for i, member in enumerate(population.members) if member.number in staying]
     if len(index) < len(population.members):
         population.keep(torch.tensor(index, device=CPU))
-
-
-def _look(population: Population, epoch: int) -> Tensor | None:
-    """Returns the (K, T, T) Gramian of the tasks' gradients after an epoch, where a look is due."""
-    due = is_due(epoch, population.steps_per_epoch, len(population.kinds))
-    return population.gramian().cpu() if due and population.members[0].train.diagnostics else None
-
-
-def _broken(population: Population, losses: Tensor) -> dict[int, str]:
-    """Returns why members diverged, by number."""
-    weights, first = population.weights.cpu(), population.first_losses.cpu()
-    weighted = torch.where(weights > 0, weights * losses, 0)
-    start = torch.where(weights > 0, weights * first, 0).sum(1)
-    finite = torch.isfinite(population.state.snapshot()).all(1).cpu()
-    broken = {}
-    for k, member in enumerate(population.members):
-        total = float(weighted[k].sum())
-        odd = [
-            kind.info.name
-            for kind, value in zip(population.kinds, weighted[k].tolist(), strict=True)
-            if value != value or abs(value) == float("inf")
-        ]
-        if odd:
-            broken[member.number] = f"the train loss of {', '.join(odd)} is not finite"
-        elif not bool(finite[k]):
-            broken[member.number] = "a parameter is not finite"
-        elif total > EXPLODED * max(float(start[k]), 1.0):
-            broken[member.number] = f"the train loss rose from {float(start[k]):.3g} to {total:.3g}"
-    return broken
-
-
-def _valid(population: Population, placed: Placed, broken: dict[int, str]) -> dict[int, Evaluation]:
-    """Returns the primary metrics on valid of each member whose outputs are finite."""
-    outputs = outputs_of(population.model, population.members, placed)
-    finite = torch.ones(len(population.members), dtype=torch.bool, device=CPU)
-    for values in outputs.values():
-        finite &= torch.isfinite(torch.from_numpy(values)).flatten(1).all(1)
-    sound = [
-        k
-        for k, member in enumerate(population.members)
-        if bool(finite[k]) and member.number not in broken
-    ]
-    for k, member in enumerate(population.members):
-        if not bool(finite[k]):
-            broken.setdefault(member.number, "an output on valid is not finite")
-    if not sound:
-        return {}
-    chosen = {task: values[sound] for task, values in outputs.items()}
-    targets = placed.prepared.parts["valid"].targets
-    found = evaluate_members(population.kinds, chosen, targets, "valid", primary_only=True)
-    return {population.members[k].number: found[i] for i, k in enumerate(sound)}
-
-
-def _record(
-    population: Population,
-    progress: Mapping[int, Progress],
-    losses: Tensor,
-    gramian: Tensor | None,
-    evaluations: Mapping[int, Evaluation],
-    broken: Mapping[int, str],
-) -> list[EpochResult]:
-    results = []
-    names = [kind.info.name for kind in population.kinds]
-    means = population.mean_weights()
-    moved = None if means is None else means.cpu()
-    for k, member in enumerate(population.members):
-        known = progress[member.number]
-        known.epochs += 1
-        epoch = known.epochs
-        trained = {
-            name: loss if weight > 0 else float("nan")
-            for name, loss, weight in zip(names, losses[k].tolist(), member.weights, strict=True)
-        }
-        weights = {} if moved is None else dict(zip(names, moved[k].tolist(), strict=True))
-        result = EpochResult(member.number, epoch, trained, {}, float("nan"), weights=weights)
-        if member.number in broken:
-            known.state = "diverged"
-            known.reason = f"{broken[member.number]} at epoch {epoch}"
-            results.append(replace(result, last=True))
-            continue
-        if gramian is not None:
-            gradients = describe(gramian[k], names, [weight > 0 for weight in member.weights])
-            result = replace(result, gradients=gradients)
-            if gradients is not None:
-                known.cosines.add(gradients)
-        evaluation = evaluations[member.number]
-        score = active_score(evaluation, names, member.weights)
-        if score > known.best_score:
-            known.best_score, known.best_epoch = score, epoch
-        patience = member.train.patience
-        last = epoch == member.train.epochs or (
-            patience is not None and epoch - known.best_epoch >= patience
-        )
-        metrics = {
-            kind.info.name: evaluation.tasks[kind.info.name][kind.info.metric]
-            for kind in population.kinds
-        }
-        scores = dict(evaluation.scores)
-        results.append(replace(result, valid=metrics, score=score, scores=scores, last=last))
-    return results
-
-
-def _keep_best(population: Population, progress: Mapping[int, Progress]) -> None:
-    everyone = [progress[member.number] for member in population.members]
-    improved = [k for k, known in enumerate(everyone) if known.best_epoch == known.epochs]
-    if improved:
-        snapshot = population.state.snapshot()[improved].cpu()  # one copy, what is stored is there
-        for k, best in zip(improved, snapshot, strict=True):
-            everyone[k].best = best.clone()

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from pipeline.models.build import MultiTaskModel
 from pipeline.models.heads import LinearHeads
 from pipeline.models.layers import Embedding, Linear, Noise, keep_mask
+from pipeline.models.network import MultiTaskModel
 from pipeline.models.shared_bottom import SharedBottom
 from pipeline.models.trunk import Rates
 from pipeline.training.state import FlatState

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline.data.prepared import Prepared
 from pipeline.errors import TrainingError
-from pipeline.models.build import MultiTaskModel, Words
-from pipeline.models.texts import Texts
-from pipeline.models.trunk import Rates as DropoutRates
+from pipeline.models.network import MultiTaskModel
 from pipeline.study.catalogue import load
-from pipeline.training.augmentation import (
-    Augmentation,
-    Mixing,
-    draw_mixing,
-    hide_codes,
-    perturb,
-)
-from pipeline.training.backward import WeightSums, balanced_gradient, weighted_gradient
-from pipeline.training.encoder_rates import lr_shares
+from pipeline.training.augmentation import Mixing, draw_mixing, hide_codes, perturb
+from pipeline.training.backward import WeightSums, balanced_gradient
+from pipeline.training.batch_pass import Backward, BatchPass, Forward
 from pipeline.training.gradients import shared_gramian
 from pipeline.training.losses import TaskLosses
 from pipeline.training.members import Member, architecture_of, kinds_of, structure_of
-from pipeline.training.optimizers import Optimizer, Rates
+from pipeline.training.optimizers import Optimizer
+from pipeline.training.own_settings import OwnSettings
 from pipeline.training.placement import Placed
 from pipeline.training.plain import PlainPass, is_plain
-from pipeline.training.predict import words_of
-from pipeline.training.rows import Rows
+from pipeline.training.rows import Batch, Rows
 from pipeline.training.schedules import progress_after_warmup
 from pipeline.training.state import FlatState
 from pipeline.training.streams import Streams
 from pipeline.training.text_augmentation import disturb
-from pipeline.training.weighting import stack_weights
 from pipeline.training.weighting.base import Step, Weighting
 
 
@@ -59,6 +47,7 @@ class Population:
             are the same everywhere.
 
     Attributes:
+        own: What each member has of its own; made anew whenever members come or go.
         is_plain: Whether gradients are computed by `PlainPass` where a step allows it; else by
             autograd.
         is_fresh: Whether some member has not trained its first batch.
@@ -78,7 +67,7 @@ class Population:
         placed = placed or Placed(prepared)
         device = placed.device
         self._dtype, self._device = dtype, device
-        self._bf16 = placed.bf16 and first.train.precision == "bf16"
+        bf16 = placed.bf16 and first.train.precision == "bf16"
         self._structure = structure_of(first)
         self._check(members)
         self.members = list(members)
@@ -108,49 +97,22 @@ class Population:
         self.steps_per_epoch = -(-self.rows.n_rows // self.batch_size)
         self._n_steps = self.steps_per_epoch * first.train.epochs
         self._schedule = load("schedule", first.train.schedule)
-        self._set_rates()
+        self.own = OwnSettings.of(self.members, self.state, self.streams)
+        self._pass = BatchPass(self.state, self._losses, bf16)
         strategy = load("strategy", first.weighting.strategy)
         self.weighting: Weighting = strategy(
-            [member.weighting for member in members], self.weights, self.streams
+            [member.weighting for member in members], self.own.weights, self.streams
         )
-        self._weighed = WeightSums(self.weights)
-        self.is_plain = is_plain(self.model) and not self.weighting.reads_gramian and not self._bf16
+        self._weighed = WeightSums(self.own.weights)
+        self.is_plain = is_plain(self.model) and not self.weighting.reads_gramian and not bf16
         self._plain: PlainPass | None = None  # made at the first step of the present members
         self.epochs = torch.zeros(len(members), dtype=torch.int64, device=device)
-        self.first_losses = torch.full_like(self.weights, float("nan"))
+        self.first_losses = torch.full_like(self.own.weights, float("nan"))
         self.is_fresh = True
 
     def _check(self, members: Sequence[Member]) -> None:
         if any(structure_of(member) != self._structure for member in members):
             raise TrainingError("The members of a population must share one structure.")
-
-    def _set_rates(self) -> None:
-        """Stacks what each member has of its own."""
-        dtype, device = self._dtype, self._device
-        specs = [member.train for member in self.members]
-        models = [member.model for member in self.members]
-        self.rates = Rates.of(specs, dtype, device)
-        self.weights = stack_weights([m.weights for m in self.members], dtype, device)
-        self._lr_shares = lr_shares(self.members, self.state, self.rates.lr)
-        self._all_weighted = bool((self.weights > 0).all())
-        self._is_learned: list[bool] = (self.weights > 0).any(0).tolist()
-        self.augmentation = Augmentation.of([spec.augment for spec in specs], dtype, device)
-        smoothing = [spec.label_smoothing for spec in specs]
-        self.smoothing = self._column(smoothing) if any(smoothing) else None
-        self._warmup = self._column([spec.warmup_epochs for spec in specs]) * (self.steps_per_epoch)
-        self._dropout = DropoutRates(
-            self.streams,
-            inputs=self._chance([model.dropout_input for model in models]),
-            trunk=self._chance([model.dropout for model in models]),
-            head=self._chance([model.dropout_head for model in models]),
-            text=self._chance([model.encoder.dropout for model in models]),
-        )
-
-    def _column(self, values: Sequence[float]) -> Tensor:
-        return torch.tensor(list(values), dtype=self._dtype, device=self._device).unsqueeze(1)
-
-    def _chance(self, values: Sequence[float]) -> Tensor | None:
-        return self._column(values).unsqueeze(2) if any(values) else None
 
     @property
     def model(self) -> MultiTaskModel:
@@ -167,7 +129,7 @@ class Population:
         self.weighting.keep(index)
         self.epochs = self.epochs[index]
         self.first_losses = self.first_losses[index]
-        self._set_rates()
+        self.own = OwnSettings.of(self.members, self.state, self.streams)
 
     def add(self, members: Sequence[Member]) -> None:
         """Takes members on; they start from their own first epoch.
@@ -180,8 +142,8 @@ class Population:
         self.members += members
         self.state.add([member.seed for member in members])
         self.optimizer.add(len(members))
-        self._set_rates()
-        fresh = self.weights[-len(members) :]
+        self.own = OwnSettings.of(self.members, self.state, self.streams)
+        fresh = self.own.weights[-len(members) :]
         self.weighting.add([member.weighting for member in members], fresh)
         self.epochs = torch.cat([self.epochs, self.epochs.new_zeros(len(members))])
         unknown = torch.full_like(fresh, float("nan"))
@@ -197,9 +159,9 @@ class Population:
         Returns:
             (K, T) mean train loss of each task over its labelled rows.
         """
-        sums = torch.zeros_like(self.weights)
-        counts = torch.zeros_like(self.weights[0])
-        self._weighed = WeightSums(self.weights)
+        sums = torch.zeros_like(self.own.weights)
+        counts = torch.zeros_like(self.own.weights[0])
+        self._weighed = WeightSums(self.own.weights)
         for losses, labelled, n_rows in self.steps_of_epoch(epoch):
             if labelled is None:
                 sums.add_(losses, alpha=n_rows)
@@ -223,14 +185,14 @@ class Population:
             (K, T, T) inner products of the gradients with respect to what tasks share.
         """
         rows = self.rows.order.draw(self.streams, "diagnostics")[: self.batch_size]
-        numeric, codes, targets, texts = next(self.rows.batches(rows, self.batch_size))
+        batch = next(self.rows.batches(rows, self.batch_size))
         return shared_gramian(
             self.state,
-            lambda out: self._losses(out, targets, None, None)[0],
-            numeric,
-            codes,
-            self._words(targets),
-            texts,
+            lambda out: self._losses(out, batch.targets, None, None)[0],
+            batch.numeric,
+            batch.codes,
+            self._pass.words(batch.targets, self.own),
+            batch.texts,
         )
 
     def steps_of_epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None, int]]:
@@ -250,105 +212,64 @@ class Population:
         batches = self.rows.batches(order, self.batch_size)
         whole = self._losses.labelled_batches(order, self.batch_size)
         for batch, lr, every in zip(batches, self._lr(), whole, strict=True):
-            losses, labelled = self._step(*batch, lr, every)
-            yield losses, labelled, len(batch[0])
+            losses, labelled = self._step(batch, lr, every)
+            yield losses, labelled, len(batch.numeric)
 
     def _lr(self) -> Tensor:
         """Returns the (steps, K, 1) learning rates of an epoch, by each member's own progress."""
         step = torch.arange(self.steps_per_epoch, device=self._device).reshape(-1, 1, 1)
         done = (self.epochs * self.steps_per_epoch).unsqueeze(1) + step
-        rising, progress = progress_after_warmup(done.to(self._dtype), self._n_steps, self._warmup)
-        lr: Tensor = self.rates.lr * rising * self._schedule(progress)
+        warmup = self.own.warmup_epochs * self.steps_per_epoch
+        rising, progress = progress_after_warmup(done.to(self._dtype), self._n_steps, warmup)
+        lr: Tensor = self.own.rates.lr * rising * self._schedule(progress)
         return lr
 
-    def _step(
-        self,
-        numeric: Tensor,
-        codes: Tensor,
-        targets: Sequence[Tensor],
-        texts: Texts,
-        lr: Tensor,
-        every: bool,
-    ) -> tuple[Tensor, Tensor | None]:
+    def _step(self, batch: Batch, lr: Tensor, every: bool) -> tuple[Tensor, Tensor | None]:
         """Trains on one batch; returns what `TaskLosses` does, without gradients.
 
         Args:
-            numeric: (B, D).
-            codes: (B, C).
-            targets: Of the batch.
-            texts: Likewise.
+            batch: The rows.
             lr: (K, 1).
             every: Whether the batch has labels of every task.
         """
-        n_rows = len(numeric)
-        numeric = perturb(numeric, self.augmentation, self.streams, self._n_numbers)
-        codes = hide_codes(codes, self.augmentation, self.streams)
-        texts = disturb(texts, self.augmentation, self.streams)
-        mixing = draw_mixing(self.augmentation, n_rows, self.streams)
+        batch, mixing = self._augmented(batch)
         position = self.streams.position() if self.weighting.looks_again else None
-        if self.is_plain and mixing is None and codes.dim() == 2:
-            forward, backward = self._plain_pass(numeric, codes, targets)
+        if self.is_plain and mixing is None and batch.codes.dim() == 2:
+            plain = self._plain = self._plain or PlainPass(self.state)
+            forward, backward = self._pass.written_out(plain, batch, self.own)
         else:
-            forward = partial(self._forward, numeric, codes, targets, texts, mixing)
-            backward = partial(weighted_gradient, self.state)
+            forward, backward = self._pass.by_autograd(batch, self.own, mixing)
         losses, labelled = forward()
         detached = losses.detach()
         self._note_first(detached)
         step = None
         if not self.weighting.moves:
-            gradient = backward(self.weights, losses)
+            gradient = backward(self.own.weights, losses)
         else:
             step = Step(detached, self._trained(labelled), lr)
             gradient = self._weigh(losses, step, backward)
-        rate = lr if self._lr_shares is None else lr * self._lr_shares
-        active = None if every and self._all_weighted else self._active(labelled)
+        rate = lr if self.own.lr_shares is None else lr * self.own.lr_shares
+        active = None if every and self.own.all_weighted else self._active(labelled)
         self.optimizer.step(
-            self.state.parameters, gradient, self.rates, rate, self._segments, active
+            self.state.parameters, gradient, self.own.rates, rate, self._segments, active
         )
         if position is not None and step is not None:
             self.streams.rewind(position)
             self._look_again(forward, step)
         return detached, labelled
 
-    def _plain_pass(
-        self, numeric: Tensor, codes: Tensor, targets: Sequence[Tensor]
-    ) -> tuple[Callable[[], tuple[Tensor, Tensor | None]], Callable[[Tensor, Tensor], Tensor]]:
-        """Returns both directions through a plain network, without a graph."""
-        plain = self._plain = self._plain or PlainPass(self.state)
-        slopes: list[Tensor] = []
+    def _augmented(self, batch: Batch) -> tuple[Batch, Mixing | None]:
+        """Returns a batch as the members see it, and which of its rows are mixed."""
+        rates, streams = self.own.augmentation, self.streams
+        found = Batch(
+            perturb(batch.numeric, rates, streams, self._n_numbers),
+            hide_codes(batch.codes, rates, streams),
+            batch.targets,
+            disturb(batch.texts, rates, streams),
+        )
+        return found, draw_mixing(rates, len(batch.numeric), streams)
 
-        def forward() -> tuple[Tensor, Tensor | None]:
-            with torch.no_grad():
-                outputs = plain.outputs(numeric, codes, self._dropout)
-                losses, labelled, found = self._losses.with_slopes(outputs, targets, self.smoothing)
-            slopes[:] = [found]
-            return losses, labelled
-
-        def backward(weights: Tensor, losses: Tensor) -> Tensor:
-            with torch.no_grad():
-                return plain.gradient(slopes[0], weights)
-
-        return forward, backward
-
-    def _forward(
-        self,
-        numeric: Tensor,
-        codes: Tensor,
-        targets: Sequence[Tensor],
-        texts: Texts,
-        mixing: Mixing | None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Returns the losses of a batch, as `TaskLosses` does."""
-        with torch.autocast(self._device.type, torch.bfloat16) if self._bf16 else nullcontext():
-            features = self.model.encode(numeric, codes, texts, self._dropout)
-            if mixing is not None:
-                features = mixing.mix(features)
-            outputs = self.model.decide(features, self._dropout, self._words(targets))
-        return self._losses(outputs.to(self._dtype), targets, self.smoothing, mixing)
-
-    def _weigh(
-        self, losses: Tensor, step: Step, backward: Callable[[Tensor, Tensor], Tensor]
-    ) -> Tensor:
+    def _weigh(self, losses: Tensor, step: Step, backward: Backward) -> Tensor:
         """Returns the (K, P) gradient as the members' strategy wants it."""
         if self.weighting.reads_gramian:
             weights, gradient = balanced_gradient(self.state, self.weighting, losses, step)
@@ -358,7 +279,7 @@ class Population:
         self._weighed.add(weights, step.active)
         return gradient
 
-    def _look_again(self, forward: Callable[[], tuple[Tensor, Any]], step: Step) -> None:
+    def _look_again(self, forward: Forward, step: Step) -> None:
         """Shows the strategy the losses of the same batch, dropped alike, after the step."""
         statistics = self.state.statistics()
         with torch.no_grad():
@@ -368,20 +289,8 @@ class Population:
 
     def _trained(self, labelled: Tensor | None) -> Tensor:
         """Returns the (K, T) tasks that this step trains."""
-        trained = self.weights > 0
+        trained = self.own.weights > 0
         return trained if labelled is None else trained & (labelled > 0)
-
-    def _words(self, targets: Sequence[Tensor]) -> Words:
-        """Returns what the tasks that write read and are to write, from a batch's targets.
-
-        A decoder that no member trains has none.
-        """
-        tasks = list(self.model.architecture.heads)
-        return {
-            task: words_of(self._losses.of_task(targets, tasks.index(task)), shape)
-            for task, shape in self.model.architecture.generators.items()
-            if self._is_learned[tasks.index(task)]
-        }
 
     def _note_first(self, losses: Tensor) -> None:
         """Keeps the losses of each member's first batch."""

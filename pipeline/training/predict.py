@@ -13,7 +13,8 @@ from torch import Tensor
 from pipeline.data.prepared import Part
 from pipeline.data.text_encoding import Progress
 from pipeline.models.architecture import Architecture
-from pipeline.models.build import MultiTaskModel, load_member
+from pipeline.models.build import load_member
+from pipeline.models.network import MultiTaskModel
 from pipeline.models.texts import TextRows
 from pipeline.training.devices import CPU
 from pipeline.training.placement import PlacedPart

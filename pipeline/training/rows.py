@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,22 @@ from pipeline.training.sampling import Order
 
 BLOCK_BYTES = 64 * 2**20
 """What is put in order at once: one gather for many batches, and bounded memory for mapped data."""
+
+
+class Batch(NamedTuple):
+    """Rows that a step trains on, shared by the members until augmentation makes them differ.
+
+    Attributes:
+        numeric: (B, D), or (K, B, D).
+        codes: (B, C), or (K, B, C).
+        targets: What each loss needs: rows of `TaskLosses.targets`.
+        texts: Of the rows.
+    """
+
+    numeric: Tensor
+    codes: Tensor
+    targets: list[Tensor]
+    texts: Texts
 
 
 class Rows:
@@ -45,10 +62,8 @@ class Rows:
         self.n_rows = len(part)
         self.order = Order(self.n_rows, part.sources, exponent, device)
 
-    def batches(
-        self, order: Tensor, batch_size: int
-    ) -> Iterator[tuple[Tensor, Tensor, list[Tensor], Texts]]:
-        """Yields numbers, codes, targets and texts of each batch of rows in the order given."""
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[Batch]:
+        """Yields the rows in the order given, batch by batch."""
         row_bytes = sum(t.element_size() * (t[0].numel() if len(t) else 0) for t in self._tensors)
         n_batches = max(1, BLOCK_BYTES // max(1, row_bytes * batch_size))
         for block in torch.split(order, n_batches * batch_size):
@@ -57,7 +72,7 @@ class Rows:
                 high = low + batch_size
                 own = [target[low:high] for target in targets]
                 texts = self._texts.take(block[low:high])
-                yield numeric[low:high], codes[low:high], own, texts
+                yield Batch(numeric[low:high], codes[low:high], own, texts)
 
     def _ordered(self, tensor: Tensor, order: Tensor) -> Tensor:
         """Returns the rows in order, numbers in the population's dtype, codes as they are."""

@@ -220,6 +220,9 @@ class Stopwatch:
         self._n_trials += len(trials)
         self.ends[self._n_trials] = time.perf_counter() - self.started
 
+    def finalists_trained(self, what: str, epoch: int, n_epochs: int) -> None:
+        pass
+
     def search_ended(self) -> None:
         pass
 

@@ -8,19 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from transfer_cases import Array, scores, symmetric
 
 from pipeline.comparison import grouping
-from pipeline.comparison.grouping import (
-    best_grouping,
-    grouping_value,
-    measure_transfer,
-    rank_correlation,
-    shrink,
-)
-
-Array = NDArray[np.float64]
+from pipeline.comparison.grouping import best_grouping, grouping_value
+from pipeline.comparison.transfer import measure_transfer, shrink
 
 
 def partitions(items: list[int]) -> Iterator[list[list[int]]]:
@@ -32,20 +24,6 @@ def partitions(items: list[int]) -> Iterator[list[list[int]]]:
         yield [[first], *smaller]
         for at, group in enumerate(smaller):
             yield [*smaller[:at], [first, *group], *smaller[at + 1 :]]
-
-
-def symmetric(n_tasks: int, seed: int, shift: float = 0.0) -> Array:
-    draw = np.random.default_rng(seed).normal(shift, 0.05, size=(n_tasks, n_tasks))
-    return (draw + draw.T) / 2
-
-
-def scores(truth: Array, noise: float, n_seeds: int, seed: int) -> tuple[Array, Array]:
-    """Scores of pairs and of tasks alone where `truth[i, j]` is what i gains from j."""
-    draw = np.random.default_rng(seed)
-    n_tasks = len(truth)
-    alone = 0.7 + noise * draw.normal(size=(n_seeds, n_tasks))
-    together = 0.7 + truth + noise * draw.normal(size=(n_seeds, n_tasks, n_tasks))
-    return together, alone
 
 
 @given(st.integers(1, 6), st.integers(0, 10**6), st.floats(-0.1, 0.1))
@@ -98,28 +76,6 @@ def test_the_heuristic_reaches_what_is_exact(seed: int, monkeypatch: pytest.Monk
     assert 0.85 * exact <= found <= exact + 1e-9
 
 
-def test_transfer_is_the_mean_difference_with_its_spread_over_seeds() -> None:
-    together, alone = scores(symmetric(3, 0), 0.02, 3, seed=1)
-    found = measure_transfer(together, alone)
-    for i in range(3):
-        for j in range(3):
-            if i == j:
-                assert np.isnan(found.mean[i, j])
-                continue
-            gains = [together[s, i, j] - alone[s, i] for s in range(3)]
-            assert found.mean[i, j] == pytest.approx(np.mean(gains))
-            assert found.spread[i, j] == pytest.approx(np.std(gains, ddof=1))
-
-
-def test_errors_and_their_common_part_are_those_that_were_simulated() -> None:
-    """Task alone and pair have the same noise, so half of a difference's variance is common."""
-    together, alone = scores(np.zeros((8, 8)), 0.02, 400, seed=2)
-    found = measure_transfer(together, alone)
-    expected = 0.02 * np.sqrt(2 / 400)
-    assert found.error[0, 1] == pytest.approx(expected, rel=0.1)
-    assert found.common == pytest.approx(0.5, abs=0.05)
-
-
 def recommended(truth: Array, noise: float, seed: int) -> list[tuple[int, ...]]:
     found = shrink(measure_transfer(*scores(truth, noise, 3, seed)), seed)
     return best_grouping(found.value, found.error)
@@ -144,33 +100,7 @@ def test_a_common_gain_of_all_pairs_recommends_one_model() -> None:
     assert sum(one == [(0, 1, 2, 3, 4, 5)] for one in found) >= 16
 
 
-def test_shrinking_moves_values_towards_the_common_mean_and_keeps_their_order() -> None:
-    label = np.array([0, 0, 0, 1, 1])
-    transfer = measure_transfer(
-        *scores(np.where(label[:, None] == label, 0.06, -0.04), 0.02, 3, seed=3)
-    )
-    found = shrink(transfer)
-    raw = (transfer.mean + transfer.mean.T) / 2
-    pairs = np.triu_indices(5, 1)
-    assert found.spread > 0
-    assert np.all(
-        np.abs(found.value[pairs] - found.mean) <= np.abs(raw[pairs] - found.mean) + 1e-12
-    )
-    np.testing.assert_array_equal(found.value, found.value.T)
-
-
 def test_one_seed_tells_no_error_and_recommends_nothing() -> None:
     transfer = measure_transfer(*scores(np.full((4, 4), 0.1), 0.01, 1, seed=0))
     assert np.isnan(transfer.error).all()
     assert best_grouping(shrink(transfer).value) == [(0,), (1,), (2,), (3,)]
-
-
-def test_rank_correlation_is_scipys_over_known_pairs() -> None:
-    draw = np.random.default_rng(0)
-    transfer, estimate = draw.normal(size=(2, 5, 5))
-    estimate[2, 3] = np.nan
-    known = ~np.eye(5, dtype=bool) & np.isfinite(estimate)
-    expected = spearmanr(transfer[known], estimate[known]).statistic
-    assert rank_correlation(transfer, estimate) == pytest.approx(expected)
-    assert rank_correlation(transfer, np.full((5, 5), np.nan)) is None
-    assert rank_correlation(transfer, np.ones((5, 5))) is None

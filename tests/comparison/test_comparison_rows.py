@@ -11,6 +11,7 @@ from pipeline.comparison.rows import NAMES, Row, collect_rows
 from pipeline.comparison.shelf import Shelf
 from pipeline.data.prepare import prepare_data
 from pipeline.data.prepared import Prepared
+from pipeline.data.text_encoding import Progress
 from pipeline.driver.beside import RowsBeside
 from pipeline.driver.choice import choose
 from pipeline.driver.launch import SearchOptions
@@ -64,10 +65,11 @@ class Case:
         assert found is not None, "the models of chosen finalists are kept"
         return found
 
-    def collect(self, read_only: bool = False) -> list[Row]:
+    def collect(self, read_only: bool = False, progress: Progress | None = None) -> list[Row]:
         return collect_rows(
-            self.study, self.prepared, self.folder, self.model_of, lambda _: None, read_only
-        )
+            self.study, self.prepared, self.folder, self.model_of, lambda _: None, read_only,
+            progress,
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,31 @@ def test_a_searched_row_is_the_chosen_finalists_of_its_searches(
     assert (row.n_trials, row.member_epochs) == (4 * len(names), 12 * len(names))
     assert row.finalist_epochs == 18 * len(names)
     assert {*row.settings} == {*names}
+
+
+def test_long_work_names_its_row_its_task_and_its_model(case: Case) -> None:
+    for fitted in (case.folder.path / "rows").glob("*.json"):
+        fitted.unlink()
+    told: list[str] = []
+    case.collect(progress=lambda what, done, total: told.append(f"{what} {done}/{total}"))
+    n_test = len(case.prepared.parts["test"])
+    seeds = {row: choose(case.files(row), case.study.spec.search.finalists) for row in ALONE}
+    alone = [(row, record) for row, choice in seeds.items() for record in choice.seeds]
+    for number, (row, record) in enumerate(alone, start=1):
+        name = f"Each task alone, {row.removeprefix('alone-')}, {record.label}"
+        assert f"{name} (model {number} of 9): Loading 0/1" in told
+        assert f"{name} (model {number} of 9): test: Answering, rows {n_test}/{n_test}" in told
+    fits = [line for line in told if line.startswith(("Linear", "Boosting"))]
+    assert fits == [
+        line
+        for row, n_fits in (("Linear", 5), ("Boosting", 6))
+        for line in (
+            f"{row}, encoding of the inputs 0/1",
+            *(f"{row}, {task} (task {number} of 3), fits {done}/{n_fits}"
+              for number, task in enumerate(("sign", "side", "size"), start=1)
+              for done in range(n_fits + 1)),
+        )
+    ]  # fmt: skip
 
 
 def test_fitted_rows_are_kept_and_not_fitted_again(

@@ -17,7 +17,7 @@ ids = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, ma
 
 
 def whole(prepared: Prepared) -> set[int]:
-    return {int(mark) for part in prepared.parts.values() for mark in part.all_marks()}
+    return {int(mark) for part in prepared.parts.values() for mark in part.all_marks}
 
 
 def study(folder: Path, spec: Any, table: pd.DataFrame, **more: pd.DataFrame) -> Prepared:
@@ -44,13 +44,14 @@ def test_marks_survive_another_split_order_and_seed(
     table = people(150)
     first = study(tmp_path, small_spec(), table)
     assert len(whole(first)) == 150
+    assert first.parts["train"].all_marks is first.parts["train"].all_marks
     shuffled = table.sample(frac=1, random_state=1)[table.columns[::-1]]
     other = study(tmp_path, small_spec(seed=7), shuffled)
     assert whole(other) == whole(first)
     part = np.array(["test"] * 50 + ["train"] * 80 + ["valid"] * 20)
     named = study(tmp_path, small_spec(split__column="part"), table.assign(part=part))
     assert whole(named) == whole(first)
-    again = named.parts["test"].known_in(first.parts["train"].all_marks())
+    again = named.parts["test"].known_in(first.parts["train"].all_marks)
     assert again.sum() == np.isin(named.parts["test"].ids, named.parts["test"].ids[again]).sum() > 0
 
 
@@ -62,7 +63,7 @@ def test_a_row_is_known_by_its_id_where_the_table_changed(
     first = study(tmp_path, spec, table)
     changed = study(tmp_path, spec, table.assign(size=table["size"] + 1, more=1.5))
     for part in PARTS:  # the split is by the id too
-        assert changed.parts[part].known_in(first.parts[part].all_marks()).all()
+        assert changed.parts[part].known_in(first.parts[part].all_marks).all()
     others = study(tmp_path, spec, people(100, seed=5).assign(name=[f"q{n}" for n in range(100)]))
     assert not whole(others) & whole(first)
 
@@ -108,4 +109,4 @@ def test_the_cache_keeps_marks_and_does_without(
     document.write_text(text)
     old = open_prepared(prepared.folder)
     assert whole(old) == set()
-    assert not old.parts["test"].known_in(prepared.parts["test"].all_marks()).any()
+    assert not old.parts["test"].known_in(prepared.parts["test"].all_marks).any()

@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.data.readers import read_table
+from pipeline.data.readers import read_table, whole_characters
 from pipeline.data.sources import find_source, read_source
 from pipeline.errors import DataError
 from pipeline.study.spec import SourceSpec
@@ -126,6 +126,23 @@ def test_a_table_without_rows_is_told(tmp_path: Path) -> None:
         read_source("s", SourceSpec(path="t.csv"), tmp_path, None)
     with pytest.raises(DataError, match="has no rows"):
         read_source("s", SourceSpec(), tmp_path, None, table=pd.DataFrame({"a": []}))
+
+
+def test_of_a_passed_table_only_the_head_is_cleaned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned: list[object] = []
+
+    def noted(value: object) -> object:
+        cleaned.append(value)
+        return whole_characters(value)
+
+    monkeypatch.setattr("pipeline.data.sources.whole_characters", noted)
+    table = pd.DataFrame({"a": ["x\ud83d", "y", "z\ud83d"]}, index=[7, 8, 9], dtype=object)
+    head = read_source("s", SourceSpec(), tmp_path, None, table, n_rows=2)
+    assert head.to_dict("list") == {"a": ["x\ufffd", "y"]}
+    assert head.index.tolist() == [0, 1]
+    assert cleaned == ["x\ud83d", "y"]
 
 
 def test_a_table_from_python_needs_plain_names(tmp_path: Path) -> None:

@@ -138,6 +138,9 @@ class Watcher:
     def trials_done(self, trials: Sequence[TrialRecord]) -> None:
         self.told.append(f"done {[trial.number for trial in trials]}")
 
+    def finalists_trained(self, what: str, epoch: int, n_epochs: int) -> None:
+        self.told.append(f"{what} {epoch}/{n_epochs}")
+
     def search_ended(self) -> None:
         self.told.append("end")
 

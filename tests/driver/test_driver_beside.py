@@ -51,9 +51,11 @@ class Launcher:
     def launch(self, crash_at: int | None = None, n_workers: int = 1) -> Outcome:
         self.tracker = RecordingTracker(self.memory, crash_at)
         self.said: list[str] = []
+        self.told: list[tuple[str, int, int]] = []
         RowsBeside(
-            self.study, self.prepared, self.files, self.tracker, self.said.append, n_workers
-        ).run()
+            self.study, self.prepared, self.files, self.tracker, self.said.append, n_workers,
+            progress=lambda *far: self.told.append(far),
+        ).run()  # fmt: skip
         rows = {name: self.files.row(name) for name in ROWS}
         return {
             name: (plain(row.trials()), plain(row.all_finalists())) for name, row in rows.items()
@@ -90,6 +92,22 @@ def test_each_row_has_as_many_trials_as_the_study_and_its_finalists(straight, st
         assert len(finalists) == 6  # two configurations under three seeds
     launcher.check()
     assert len(launcher.files.trials()) == N_TRIALS, "baselines are not counted as trials"
+
+
+def test_who_trains_is_told_with_each_epoch(straight, study) -> None:
+    told = straight[0].told
+    n_epochs = study.spec.train.epochs
+    rows = ", ".join(ROWS)
+    finalists = next(what for what, _, _ in told if what.startswith("Finalists of equal_weights #"))
+    assert finalists.endswith(" and 3 more, 18 models, epoch")
+    whats = [f"Trials #0 to #3 of {rows}, 12 at once, epoch",
+             f"Trials #4 to #5 of {rows}, 6 at once, epoch", finalists]  # fmt: skip
+    assert list(dict.fromkeys(what for what, _, _ in told)) == whats
+    for what in whats:
+        epochs = [epoch for one, epoch, _ in told if one == what]
+        assert sorted(epochs) == epochs
+        assert {*epochs} == {*range(1, n_epochs + 1)}
+    assert {total for _, _, total in told} == {n_epochs}
 
 
 def test_rows_search_all_ranges_but_the_weights(straight, study, prepared) -> None:

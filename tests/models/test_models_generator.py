@@ -6,16 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.models.generator import (
-    END,
-    PAD,
-    UNKNOWN,
-    Generator,
-    GeneratorShape,
-    Reading,
-    first_places,
-)
+from pipeline.models.decoder import END, PAD, UNKNOWN
+from pipeline.models.generator import Generator, GeneratorShape
 from pipeline.models.layers import MemberLayer
+from pipeline.models.source_words import Reading, first_places
 from pipeline.models.trunk import Rates
 from pipeline.training.streams import Streams
 

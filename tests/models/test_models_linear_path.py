@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from pipeline.models.architecture import Architecture
-from pipeline.models.build import MultiTaskModel, build, initialise
+from pipeline.models.build import build, initialise
+from pipeline.models.network import MultiTaskModel
 
 SHAPE = Architecture(
     sharing="shared_bottom",

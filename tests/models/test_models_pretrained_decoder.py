@@ -8,7 +8,7 @@ import torch
 from seq_cases import seq_folder
 from torch import Tensor, nn
 
-from pipeline.models.generator import PAD
+from pipeline.models.decoder import PAD
 from pipeline.models.layers import MemberLayer
 from pipeline.models.pretrained_decoder import PretrainedDecoder
 from pipeline.models.trunk import Rates

@@ -7,11 +7,12 @@ from itertools import pairwise
 
 import pytest
 import torch
-from sharing_cases import HEADS, SeededNoise, architecture, inputs, made
+from network_cases import HEADS, SeededNoise, architecture, inputs, made
 from torch import Tensor, nn
 
 from pipeline.models.architecture import Architecture
-from pipeline.models.build import MultiTaskModel, build, initialise, load_member, member_tensors
+from pipeline.models.build import build, initialise, load_member, member_tensors
+from pipeline.models.network import MultiTaskModel
 from pipeline.models.sharing import SHARED, Sharing
 from pipeline.models.trunk import Rates
 from pipeline.study import catalogue

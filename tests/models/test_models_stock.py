@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from sharing_cases import SeededNoise, architecture, inputs, made
+from network_cases import SeededNoise, architecture, inputs, made
 from torch import nn
 
 from pipeline.models.architecture import Architecture

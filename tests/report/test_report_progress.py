@@ -80,6 +80,19 @@ def test_a_search_that_is_done_says_nothing() -> None:
     assert file.getvalue() == ""
 
 
+def test_finalists_are_shown_while_they_train() -> None:
+    progress, file = progress_of(terminal=False)
+    progress.search_started(1, [])
+    progress.trials_done([trial(0, score=0.5)])
+    progress._said -= 11
+    for epoch in (3, 4):
+        progress.finalists_trained("Finalists of tuned #0, 5 models, epoch", epoch, 20)
+    progress.search_ended()
+    first, second = file.getvalue().splitlines()
+    assert "Finalists" not in first
+    assert " | Finalists of tuned #0, 5 models, epoch 3 of 20 | best #0 0.5000" in second
+
+
 def test_names_are_no_markup() -> None:
     progress, file = progress_of(terminal=False)
     progress.search_started(1, [])

@@ -90,18 +90,18 @@ def test_mixing_is_a_weighted_mean_of_two_rows() -> None:
 def test_mixed_rows_have_the_mixed_loss_of_both_labels(complete: Prepared) -> None:
     population = Population([member(0, mixup=1.0)], complete, torch.float64)
     numeric, codes, targets, _ = next(population.rows.batches(torch.arange(20), 20))
-    mixing = draw_mixing(population.augmentation, 20, started())
+    mixing = draw_mixing(population.own.augmentation, 20, started())
     assert mixing is not None
     features = mixing.mix(population.model.encode(numeric, codes))
     outputs = population.model.decide(features)
-    losses, labelled = population._losses(outputs, targets, population.smoothing, mixing)
+    losses, labelled = population._losses(outputs, targets, population.own.smoothing, mixing)
     share = float(mixing.share)
     assert labelled is None  # every row is
 
     def mean_loss(which: int, target: Tensor) -> Tensor:
         kind = population.kinds[which]
         own = torch.split(outputs, [kind.width for kind in population.kinds], dim=1)[which]
-        return kind.row_loss(own.mT, target, population.smoothing).mean()
+        return kind.row_loss(own.mT, target, population.own.smoothing).mean()
 
     for t, target in enumerate(group[:, 0] for group in targets):
         expected = share * mean_loss(t, target) + (1 - share) * mean_loss(t, target[mixing.other])

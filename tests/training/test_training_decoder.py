@@ -75,20 +75,20 @@ def inputs_of(population: Population, prepared: Prepared) -> Any:
 def words_of_all(population: Population, prepared: Prepared) -> Any:
     part = prepared.parts["train"]
     _, _, targets, _ = next(population.rows.batches(torch.arange(len(part)), len(part)))
-    return population._words(targets)
+    return population._pass.words(targets, population.own)
 
 
 def test_the_decoder_has_the_rate_of_pretrained_layers_and_the_trunk_its_own() -> None:
     one, prepared = case("t5", "none", **{"train.encoder_lr": 1e-3})
     population = Population([one], prepared)
-    assert population._lr_shares is not None
+    assert population.own.lr_shares is not None
     for name in ("generators.0.layers.", "generators.0.say", "sharing."):
-        shares = population._lr_shares[0][population.state.columns(name)]
+        shares = population.own.lr_shares[0][population.state.columns(name)]
         expected = torch.full_like(shares, 0.1 if "layers" in name else 1.0)
         assert len(shares)
         torch.testing.assert_close(shares, expected)
     default, _ = case("t5", "none")
-    shares = Population([with_train(default, 0, encoder_lr=None)], prepared)._lr_shares
+    shares = Population([with_train(default, 0, encoder_lr=None)], prepared).own.lr_shares
     assert shares is not None
     assert float(shares.min()) == pytest.approx(5e-5 / 0.01)
 

@@ -105,7 +105,7 @@ def test_one_wide_step_has_the_gradient_of_autograd(complete: Prepared) -> None:
     for sign in (1, -1):
         moved = Population([one], complete, torch.float64)
         moved.state.parameters += sign * 1e-5 * direction
-        ends.append(float((moved.weights * moved.train_epoch(1)).sum()))
+        ends.append(float((moved.own.weights * moved.train_epoch(1)).sum()))
     assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(float((slope * direction).sum()), rel=1e-6)
 
 

@@ -45,7 +45,7 @@ def trained(members: list[Member], prepared: Prepared) -> tuple[Population, Tens
     for epoch in range(1, members[0].train.epochs + 1):
         losses.append(population.train_epoch(epoch))
         weights.append(population.mean_weights())
-    found = [w if w is not None else population.weights for w in weights]
+    found = [w if w is not None else population.own.weights for w in weights]
     return population, torch.stack(losses), torch.stack(found)
 
 

@@ -1,14 +1,16 @@
-"""Architectures of every way of sharing, small, for the tests that all of them pass."""
+"""Small networks of every way of sharing and of several shapes, and inputs for them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline.models.architecture import Architecture
-from pipeline.models.build import MultiTaskModel, build, initialise
+from pipeline.models.build import build, initialise
+from pipeline.models.network import MultiTaskModel
 from pipeline.study import catalogue
 
 OPTIONS = {"experts": 3, "task_experts": 2, "shared_experts": 2, "levels": 2, "stitch": 0.8}
@@ -30,6 +32,18 @@ def architecture(sharing: str, **values: Any) -> Architecture:
         "heads": HEADS,
     }
     return Architecture(sharing=sharing, options={**options, **given}, **{**shape, **values})
+
+
+PLAIN = architecture("shared_bottom", layers=(9, 6), activation="relu")
+SHAPES = [
+    PLAIN,
+    replace(PLAIN, norm="layer", activation="gelu"),
+    replace(PLAIN, norm="batch", head_layers=(5,)),
+    replace(PLAIN, head_layers=(5, 4), activation="tanh"),
+    replace(PLAIN, n_codes=(), layers=()),
+    replace(PLAIN, n_numeric=0),
+]
+"""Of one trunk for all tasks."""
 
 
 def made(shape: Architecture, n_members: int = 3) -> MultiTaskModel:
