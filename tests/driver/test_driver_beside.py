@@ -106,7 +106,7 @@ def test_who_trains_is_told_with_each_epoch(straight, study) -> None:
     for what in whats:
         epochs = [epoch for one, epoch, _ in told if one == what]
         assert sorted(epochs) == epochs
-        assert {*epochs} == {*range(1, n_epochs + 1)}
+        assert {*epochs} == {*range(n_epochs + 1)}
     assert {total for _, _, total in told} == {n_epochs}
 
 
