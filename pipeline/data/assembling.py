@@ -1,7 +1,7 @@
 """From tables to `Prepared`, in memory: split, decide columns, fit on train, encode."""
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,28 +9,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.data.columns import (
-    beside_texts,
+    ColumnType,
+    beside_warnings,
     input_columns,
+    left_out_warnings,
     listed_types,
     text_columns,
     type_columns,
 )
+from pipeline.data.digests import data_digest_of, prepared_digest_of
 from pipeline.data.encoding import Encoded, Encoder
 from pipeline.data.fitting import fit_encoder
-from pipeline.data.hashing import (
-    Chunk,
-    Hashes,
-    array_bytes,
-    digest,
-    json_bytes,
-    row_hashes,
-    sha256,
-)
+from pipeline.data.hashing import Hashes, row_hashes
 from pipeline.data.leaks import refuse_leaks
 from pipeline.data.linear_fitting import fit_linear_terms
-from pipeline.data.pieces import SUMMARIES, with_pieces
+from pipeline.data.pieces import Pieces, with_pieces
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
-from pipeline.data.references import reference_faults, target_columns
+from pipeline.data.references import reference_faults
 from pipeline.data.rows import (
     SourceRows,
     all_parts,
@@ -40,40 +35,17 @@ from pipeline.data.rows import (
     split_source,
     ungrouped_notes,
 )
-from pipeline.data.screening import copy_warnings, counting_columns, doubled_notes, duplicates
+from pipeline.data.screening import column_warnings, doubled_notes, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
-from pipeline.data.text_encoding import Progress, named_progress, refuse_bytes
-from pipeline.data.text_fitting import encoder_settings, fit_texts, text_notes
+from pipeline.data.text_encoding import Progress, named_progress, refuse_no_texts
+from pipeline.data.text_fitting import fit_texts, text_notes
 from pipeline.data.views import with_views
 from pipeline.errors import DataError, StudyError
 from pipeline.study.spec import StudySpec
 from pipeline.tasks.base import Kind, TaskInfo
 from pipeline.tasks.registry import kind_of
-from pipeline.text.ragged import TERMS, Ragged
+from pipeline.text.ragged import TERMS
 from pipeline.text.reduction import as_matrix
-
-FORMAT_VERSION = 3  # of the arrays; raised when they change for the same data and settings
-
-
-def settings(spec: StudySpec) -> dict[str, Any]:
-    """Returns the settings that shape the arrays; a path or a comment does not."""
-    sources = {
-        name: {key: value for key, value in asdict(source).items() if key not in ("path", "about")}
-        for name, source in spec.sources.items()
-    }
-    tasks = [
-        {**asdict(task), "name": name, "class_weights": repr(task.class_weights)}
-        for name, task in spec.tasks.items()
-    ]
-    texts = {"encoder": encoder_settings(spec.model.encoder)} if text_columns(spec) else {}
-    return {
-        "format": FORMAT_VERSION,
-        "seed": spec.seed,
-        "sources": list(sources.items()),
-        "split": asdict(spec.split),
-        "tasks": tasks,
-        **texts,
-    }
 
 
 def build_prepared(
@@ -99,53 +71,35 @@ def build_prepared(
         raise StudyError(faults)
     for name, frame in frames.items():  # before the split, so that an error names the row
         for column in spec.sources[name].text_columns:
-            refuse_bytes(frame[column])
+            refuse_no_texts(frame[column])
     notes, named = ungrouped_notes(spec, frames), list(spec.sources)
-    spec, frames = with_views(spec, frames)
-    pieces = with_pieces(spec, frames, progress)
-    spec, frames = pieces.spec, pieces.frames
-    rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
-    names, texts = input_columns(spec, frames), text_columns(spec)
-    inputs = join_inputs(spec, rows, names)
-    train = all_parts(rows) == "train"
-    types, left_out = type_columns(inputs[train], names, listed_types(spec))
-    warnings = _left_out_warnings(left_out) + _beside_warnings(spec, frames)
-    if not types and not texts:
+    notes += text_notes(spec, frames)
+    joined = _join(spec, frames, progress)
+    spec, rows, types, pieces = joined.spec, joined.rows, joined.types, joined.pieces
+    warnings = left_out_warnings(joined.left_out) + beside_warnings(spec, pieces.frames)
+    if not types and not text_columns(spec):
         raise DataError(" ".join(["No column is left as an input.", *warnings]))
-    warnings += _screen(spec, rows, list(types))
-    inputs = inputs[[*types, *texts]]
-    hashes = row_hashes(inputs)
+    warnings += column_warnings(spec, rows, list(types))
+    hashes = row_hashes(joined.inputs)
     notes += doubled_notes(rows, hashes, named)
-    rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, inputs, hashes)
+    counts = _doubled(rows, hashes, pieces.origins)
+    rows, inputs, n_dropped = _drop_duplicates(spec, rows, joined.inputs, hashes)
     tasks, targets, rare = _fit_labels(spec, rows)  # wrong labels are told before long work
     warnings += rare + refuse_leaks(spec, rows, list(types))
-    train = all_parts(rows) == "train"
-    # Ten clauses of a document would count ten times what it says as a row of its own.
-    once = train & ~_rows_of(rows, pieces.repeated)
-    text = fit_texts(inputs[once], texts, spec.model.encoder, progress) if texts else None
-    encoder, more = fit_encoder(inputs[train], types, text)
-    if texts:
-        more += text_notes(inputs, texts, all_parts(rows))
-    encoded = encoder.encode_all(inputs, progress)
-    if text is not None and spec.model.encoder.linear:
-        documents = pieces.documents
-        kinds = [kind_of(info).with_documents(documents.get(info.name)) for info in tasks]
-        groups = group_numbers(rows)
-        told = named_progress(progress, "Fitting linear models, tasks")
-        encoder, encoded = _with_linear(encoder, encoded, kinds, targets, groups, train, told)
+    encoder, encoded, more = _encode(joined, rows, inputs, tasks, targets, progress)
     parts = _cut_parts(rows, encoded, targets)
-    data_digest = _data_digest(parts, tasks)
+    data_digest = data_digest_of(parts, tasks)
     return Prepared(
         parts=parts,
         encoder=encoder,
         tasks=tasks,
         data_digest=data_digest,
-        prepared_digest=_prepared_digest(spec, data_digest, encoder, tasks, parts),
+        prepared_digest=prepared_digest_of(spec, data_digest, encoder, tasks, parts),
         report=PrepareReport(
             n_rows={name: len(part) for name, part in parts.items()},
             duplicates=counts,
             dropped=n_dropped,
-            warnings=(*notes, *pieces.warnings, *warnings, *more, *encoded.notes),
+            warnings=(*notes, *pieces.warnings, *warnings, *more),
             sources=sources,
         ),
         documents=pieces.documents,
@@ -169,14 +123,9 @@ def part_inputs(
         columns: Those to return, also such as the study drops; by default its own inputs. One
             that no source has is left out.
     """
-    pieces = with_pieces(*with_views(spec, frames))
-    spec, frames = pieces.spec, pieces.frames
-    rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
-    names = input_columns(spec, frames)
-    inputs = join_inputs(spec, rows, names)
-    types, _ = type_columns(inputs[all_parts(rows) == "train"], names, listed_types(spec))
-    inputs = inputs[[*types, *text_columns(spec)]]
-    rows, kept, _, _ = _drop_duplicates(spec, rows, inputs, row_hashes(inputs))
+    joined = _join(spec, frames)
+    spec, inputs = joined.spec, joined.inputs
+    rows, kept, _ = _drop_duplicates(spec, joined.rows, inputs, row_hashes(inputs))
     if columns is not None:
         texts = text_columns(spec)
         there = {column for found in rows.values() for column in found.frame}
@@ -186,55 +135,62 @@ def part_inputs(
     return inside.reset_index(drop=True)
 
 
-def _left_out_warnings(left_out: Mapping[str, str]) -> list[str]:
-    """Returns a sentence a reason: pictures may have a hundred columns of one value."""
-    columns: dict[str, list[str]] = {}
-    for name, reason in left_out.items():
-        columns.setdefault(reason, []).append(f"`{name}`")
-    return [
-        f"Column{'s' if len(names) > 1 else ''} {', '.join(names)} "
-        f"{'are' if len(names) > 1 else 'is'} left out: {reason}"
-        for reason, names in columns.items()
-    ]
+@dataclass(frozen=True)
+class _Joined:
+    """The split rows of all sources, and what their inputs are.
+
+    Attributes:
+        spec: The study, in which views and pieces are sources of their own.
+        pieces: Documents of the summaries, and their pieces.
+        rows: The rows of each source.
+        types: What each input column that is no text holds, as the train rows tell.
+        left_out: Why each other column is no input.
+        inputs: These columns and the texts, of the rows of all sources.
+    """
+
+    spec: StudySpec
+    pieces: Pieces
+    rows: dict[str, SourceRows]
+    types: Mapping[str, ColumnType]
+    left_out: Mapping[str, str]
+    inputs: pd.DataFrame
 
 
-def _beside_warnings(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Returns a sentence a source about the columns beside its texts."""
-    return [
-        f"Source `{source}`: {', '.join(f'`{name}`' for name in columns)} "
-        f"{'are' if len(columns) > 1 else 'is'} left out, as always beside a text. List what is "
-        "known when predicting under `numeric`, `categorical` or `boolean`."
-        for source, columns in beside_texts(spec, frames).items()
-        if columns
-    ]
+def _join(
+    spec: StudySpec, frames: Mapping[str, pd.DataFrame], progress: Progress | None = None
+) -> _Joined:
+    pieces = with_pieces(*with_views(spec, frames), progress)
+    spec, frames = pieces.spec, pieces.frames
+    rows = {name: split_source(spec, name, frame) for name, frame in frames.items()}
+    names = input_columns(spec, frames)
+    inputs = join_inputs(spec, rows, names)
+    train = inputs[all_parts(rows) == "train"]
+    types, left_out = type_columns(train, names, listed_types(spec))
+    return _Joined(spec, pieces, rows, types, left_out, inputs[[*types, *text_columns(spec)]])
 
 
-def _screen(spec: StudySpec, rows: Mapping[str, SourceRows], inputs: list[str]) -> list[str]:
-    warnings = []
-    for name, found in rows.items():
-        own = [column for column in inputs if column in found.frame]
-        warnings += [
-            f"Column `{column}` looks like an id: it counts the rows. Name it under `id` or `drop` "
-            "unless its value is known when predicting."
-            for column in counting_columns(found.frame, own)
-        ]
-        targets = {
-            task: target_columns(spec, task)
-            for task, declared in spec.tasks.items()
-            if spec.source_of(task) == name and declared.kind not in SUMMARIES
-        }
-        warnings += copy_warnings(found.frame[found.parts == "train"], own, targets)
-    return warnings
+def _doubled(
+    rows: Mapping[str, SourceRows], hashes: Hashes, origins: Container[str]
+) -> dict[str, int]:
+    """Counts rows whose inputs stand in an earlier part too; see `duplicates`.
+
+    Pieces of documents are passed over, since a short clause stands in many, unless all rows are
+    pieces.
+    """
+    counted = ~_rows_of(rows, origins)
+    if not counted.any():
+        counted[:] = True
+    return duplicates(hashes[counted], all_parts(rows)[counted])[0]
 
 
 def _drop_duplicates(
     spec: StudySpec, rows: dict[str, SourceRows], inputs: pd.DataFrame, hashes: Hashes
-) -> tuple[dict[str, SourceRows], pd.DataFrame, dict[str, int], int]:
-    counts, repeated = duplicates(hashes, all_parts(rows))
+) -> tuple[dict[str, SourceRows], pd.DataFrame, int]:
+    _, repeated = duplicates(hashes, all_parts(rows))
     dropping = [name for name in rows if spec.split_of(name).duplicates == "drop"]
     dropped = repeated & _rows_of(rows, dropping)
     if not dropped.any():
-        return rows, inputs, counts, 0
+        return rows, inputs, 0
     stops = np.cumsum([len(found.parts) for found in rows.values()])[:-1]
     pieces = np.split(~dropped, stops)
     kept = {name: rows[name].keep(piece) for name, piece in zip(rows, pieces, strict=True)}
@@ -245,7 +201,7 @@ def _drop_duplicates(
                 f"`duplicates: drop` must leave rows in every part. Found none left in {part}. "
                 "Use `duplicates: keep`."
             )
-    return kept, inputs[~dropped].reset_index(drop=True), counts, int(dropped.sum())
+    return kept, inputs[~dropped].reset_index(drop=True), int(dropped.sum())
 
 
 def _fit_labels(
@@ -254,6 +210,32 @@ def _fit_labels(
     frames = {name: found.frame for name, found in rows.items()}
     parts = {name: found.parts for name, found in rows.items()}
     return fit_tasks(spec, expand_tasks(spec, frames, parts), frames, parts)
+
+
+def _encode(
+    joined: _Joined,
+    rows: Mapping[str, SourceRows],
+    inputs: pd.DataFrame,
+    tasks: Sequence[TaskInfo],
+    targets: Mapping[str, NDArray[np.float32]],
+    progress: Progress | None,
+) -> tuple[Encoder, Encoded, list[str]]:
+    """Fits on train what makes numbers of inputs, and encodes all rows; notes what is lost."""
+    spec, texts = joined.spec, text_columns(joined.spec)
+    train = all_parts(rows) == "train"
+    # Ten clauses of a document would count ten times what it says as a row of its own.
+    once = train & ~_rows_of(rows, joined.pieces.repeated)
+    text = fit_texts(inputs[once], texts, spec.model.encoder, progress) if texts else None
+    encoder, notes = fit_encoder(inputs[train], joined.types, text)
+    encoded = encoder.encode_all(inputs, progress)
+    notes += _cut_notes(encoded, _rows_of(rows, joined.pieces.origins))
+    if text is not None and spec.model.encoder.linear:
+        documents = joined.pieces.documents
+        kinds = [kind_of(info).with_documents(documents.get(info.name)) for info in tasks]
+        groups = group_numbers(rows)
+        told = named_progress(progress, "Fitting linear models, tasks")
+        encoder, encoded = _with_linear(encoder, encoded, kinds, targets, groups, train, told)
+    return encoder, encoded, notes
 
 
 def _with_linear(
@@ -288,6 +270,17 @@ def _rows_of(rows: Mapping[str, SourceRows], sources: Container[str]) -> NDArray
     return np.concatenate(marks)
 
 
+def _cut_notes(encoded: Encoded, is_piece: NDArray[np.bool_]) -> list[str]:
+    """Returns sentences about documents, and pieces of them, that were not read to their end."""
+    named = {"documents": ~is_piece, "pieces of documents": is_piece}
+    return [
+        note
+        for cut in encoded.cuts
+        for what, inside in named.items()
+        for note in cut.notes(inside, what)
+    ]
+
+
 def _cut_parts(
     rows: Mapping[str, SourceRows],
     encoded: Encoded,
@@ -311,40 +304,3 @@ def _cut_parts(
             marks[inside],
         )
     return parts
-
-
-def _data_digest(parts: Mapping[str, Part], tasks: tuple[TaskInfo, ...]) -> str:
-    """Digests row ids, labels and split: equal ones make two studies' scores comparable."""
-    chunks: list[Chunk] = []
-    for name, part in parts.items():
-        chunks += [name.encode(), array_bytes(part.ids)]
-        for task in tasks:
-            labels = array_bytes(part.targets[task.name])
-            chunks += [json_bytes([task.name, task.classes]), labels]
-    return digest(chunks)
-
-
-def _prepared_digest(
-    spec: StudySpec,
-    data_digest: str,
-    encoder: Encoder,
-    tasks: tuple[TaskInfo, ...],
-    parts: Mapping[str, Part],
-) -> str:
-    fitted = [encoder.to_json(), [replace(task, n_labelled={}).to_json() for task in tasks]]
-    # The vectors of texts follow from the texts and the encoder: see `TextEncoder.digest`.
-    n_tabular = encoder.n_tabular
-    arrays = [
-        array
-        for part in parts.values()
-        for array in (part.numeric[:, :n_tabular], part.codes, *_flat(part.texts))
-    ]
-    arrays += [numbers for part in parts.values()
-               for numbers in (part.groups, part.sources) if numbers is not None]  # fmt: skip
-    own = sha256([json_bytes(settings(spec)), json_bytes(fitted), *map(array_bytes, arrays)])
-    return digest([data_digest.encode(), own.encode()])
-
-
-def _flat(texts: Mapping[str, Ragged]) -> Iterator[NDArray[Any]]:
-    for rows in texts.values():
-        yield from rows.arrays().values()

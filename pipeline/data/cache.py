@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.assembling import FORMAT_VERSION
+from pipeline.data.digests import FORMAT_VERSION
 from pipeline.data.encoding import Encoder
 from pipeline.data.prepared import PARTS, Part, Prepared, PrepareReport
 from pipeline.errors import DataError

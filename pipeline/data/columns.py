@@ -66,6 +66,17 @@ def beside_texts(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> dict[st
     }  # fmt: skip
 
 
+def beside_warnings(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Returns a sentence a source about the columns beside its texts."""
+    return [
+        f"Source `{source}`: {', '.join(f'`{name}`' for name in columns)} "
+        f"{'are' if len(columns) > 1 else 'is'} left out, as always beside a text. List what is "
+        "known when predicting under `numeric`, `categorical` or `boolean`."
+        for source, columns in beside_texts(spec, frames).items()
+        if columns
+    ]
+
+
 def _listed(source: SourceSpec) -> dict[str, ColumnType]:
     types: dict[str, ColumnType] = {}
     types.update(dict.fromkeys(source.numeric, "numeric"))
@@ -107,6 +118,18 @@ def type_columns(
         else:
             types[name] = found
     return types, left_out
+
+
+def left_out_warnings(left_out: Mapping[str, str]) -> list[str]:
+    """Returns a sentence a reason: pictures may have a hundred columns of one value."""
+    columns: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        columns.setdefault(reason, []).append(f"`{name}`")
+    return [
+        f"Column{'s' if len(names) > 1 else ''} {', '.join(names)} "
+        f"{'are' if len(names) > 1 else 'is'} left out: {reason}"
+        for reason, names in columns.items()
+    ]
 
 
 def _useless(values: "pd.Series[Any]") -> str:

@@ -8,8 +8,9 @@ from typing import Any
 from filelock import FileLock
 from pandas import DataFrame
 
-from pipeline.data.assembling import build_prepared, part_inputs, settings
+from pipeline.data.assembling import build_prepared, part_inputs
 from pipeline.data.cache import look_up, open_prepared, remember, write_prepared
+from pipeline.data.digests import settings
 from pipeline.data.encoder_path import locate_encoder
 from pipeline.data.hashing import digest, frame_digest, json_bytes
 from pipeline.data.locating import content_digest

@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from pipeline.data.encoding import parse_numbers
 from pipeline.data.hashing import Hashes, value_hashes
+from pipeline.data.pieces import SUMMARIES
+from pipeline.data.references import target_columns
 from pipeline.data.rows import SourceRows
 from pipeline.data.values import as_text
+from pipeline.study.spec import StudySpec
 
 PAIRS = (("train", "valid"), ("train", "test"), ("valid", "test"))
 _FEWEST_ROWS = 20  # on fewer, two columns match by chance
@@ -84,6 +87,33 @@ def _same_order(inputs: NDArray[np.float64], labels: NDArray[np.float64]) -> boo
         return False
     steps = np.diff(labels[np.argsort(inputs, kind="stable")])
     return bool((steps >= 0).all() or (steps <= 0).all())
+
+
+def column_warnings(
+    spec: StudySpec, rows: Mapping[str, SourceRows], inputs: Sequence[str]
+) -> list[str]:
+    """Returns a sentence for each input that looks like an id, or like a copy of a target.
+
+    Args:
+        spec: The study.
+        rows: The rows of each source.
+        inputs: Columns that are no texts.
+    """
+    warnings = []
+    for name, found in rows.items():
+        own = [column for column in inputs if column in found.frame]
+        warnings += [
+            f"Column `{column}` looks like an id: it counts the rows. Name it under `id` or `drop` "
+            "unless its value is known when predicting."
+            for column in counting_columns(found.frame, own)
+        ]
+        targets = {
+            task: target_columns(spec, task)
+            for task, declared in spec.tasks.items()
+            if spec.source_of(task) == name and declared.kind not in SUMMARIES
+        }
+        warnings += copy_warnings(found.frame[found.parts == "train"], own, targets)
+    return warnings
 
 
 def duplicates(hashes: Hashes, parts: NDArray[np.str_]) -> tuple[dict[str, int], NDArray[np.bool_]]:
