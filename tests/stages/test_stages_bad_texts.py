@@ -10,7 +10,8 @@ from cli_cases import Done, mtl
 from encoder_cases import model_folder
 
 from pipeline import search, train
-from pipeline.stages.session import Session, find_trial, model_of, open_searched
+from pipeline.stages.session import Session, open_searched
+from pipeline.stages.trials import find_trial, model_of
 from pipeline.study.loading import parse_study
 from pipeline.tracking.store import Store
 
