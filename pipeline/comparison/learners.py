@@ -96,6 +96,7 @@ class Learners:
     ) -> None:
         self._study = study
         self._prepared = prepared
+        self._folder = folder
         self._params = params
         self._tracker = tracker
         every = tuple(range(len(prepared.tasks)))
@@ -180,6 +181,7 @@ class Learners:
             self._save_model(learner, result)
             entries.append(self._entry(learner, result, best[member.number], run_id))
         write_json(self._file(array), entries)
+        self._folder.drop_checkpoints("groups", {member.number for _, member in array})
         for entry in entries:
             self._tracker.finish(entry["run_id"], _end(entry))
 

@@ -37,7 +37,7 @@ from pipeline.data.rows import (
 )
 from pipeline.data.screening import column_warnings, doubled_notes, duplicates
 from pipeline.data.targets import expand_tasks, fit_tasks
-from pipeline.data.text_encoding import Progress, named_progress, refuse_bytes
+from pipeline.data.text_encoding import Progress, named_progress, refuse_no_texts
 from pipeline.data.text_fitting import fit_texts, text_notes
 from pipeline.data.views import with_views
 from pipeline.errors import DataError, StudyError
@@ -71,8 +71,9 @@ def build_prepared(
         raise StudyError(faults)
     for name, frame in frames.items():  # before the split, so that an error names the row
         for column in spec.sources[name].text_columns:
-            refuse_bytes(frame[column])
+            refuse_no_texts(frame[column])
     notes, named = ungrouped_notes(spec, frames), list(spec.sources)
+    notes += text_notes(spec, frames)
     joined = _join(spec, frames, progress)
     spec, rows, types, pieces = joined.spec, joined.rows, joined.types, joined.pieces
     warnings = left_out_warnings(joined.left_out) + beside_warnings(spec, pieces.frames)
@@ -81,7 +82,8 @@ def build_prepared(
     warnings += column_warnings(spec, rows, list(types))
     hashes = row_hashes(joined.inputs)
     notes += doubled_notes(rows, hashes, named)
-    rows, inputs, counts, n_dropped = _drop_duplicates(spec, rows, joined.inputs, hashes)
+    counts = _doubled(rows, hashes, pieces.origins)
+    rows, inputs, n_dropped = _drop_duplicates(spec, rows, joined.inputs, hashes)
     tasks, targets, rare = _fit_labels(spec, rows)  # wrong labels are told before long work
     warnings += rare + refuse_leaks(spec, rows, list(types))
     encoder, encoded, more = _encode(joined, rows, inputs, tasks, targets, progress)
@@ -123,7 +125,7 @@ def part_inputs(
     """
     joined = _join(spec, frames)
     spec, inputs = joined.spec, joined.inputs
-    rows, kept, _, _ = _drop_duplicates(spec, joined.rows, inputs, row_hashes(inputs))
+    rows, kept, _ = _drop_duplicates(spec, joined.rows, inputs, row_hashes(inputs))
     if columns is not None:
         texts = text_columns(spec)
         there = {column for found in rows.values() for column in found.frame}
@@ -167,14 +169,28 @@ def _join(
     return _Joined(spec, pieces, rows, types, left_out, inputs[[*types, *text_columns(spec)]])
 
 
+def _doubled(
+    rows: Mapping[str, SourceRows], hashes: Hashes, origins: Container[str]
+) -> dict[str, int]:
+    """Counts rows whose inputs stand in an earlier part too; see `duplicates`.
+
+    Pieces of documents are passed over, since a short clause stands in many, unless all rows are
+    pieces.
+    """
+    counted = ~_rows_of(rows, origins)
+    if not counted.any():
+        counted[:] = True
+    return duplicates(hashes[counted], all_parts(rows)[counted])[0]
+
+
 def _drop_duplicates(
     spec: StudySpec, rows: dict[str, SourceRows], inputs: pd.DataFrame, hashes: Hashes
-) -> tuple[dict[str, SourceRows], pd.DataFrame, dict[str, int], int]:
-    counts, repeated = duplicates(hashes, all_parts(rows))
+) -> tuple[dict[str, SourceRows], pd.DataFrame, int]:
+    _, repeated = duplicates(hashes, all_parts(rows))
     dropping = [name for name in rows if spec.split_of(name).duplicates == "drop"]
     dropped = repeated & _rows_of(rows, dropping)
     if not dropped.any():
-        return rows, inputs, counts, 0
+        return rows, inputs, 0
     stops = np.cumsum([len(found.parts) for found in rows.values()])[:-1]
     pieces = np.split(~dropped, stops)
     kept = {name: rows[name].keep(piece) for name, piece in zip(rows, pieces, strict=True)}
@@ -185,7 +201,7 @@ def _drop_duplicates(
                 f"`duplicates: drop` must leave rows in every part. Found none left in {part}. "
                 "Use `duplicates: keep`."
             )
-    return kept, inputs[~dropped].reset_index(drop=True), counts, int(dropped.sum())
+    return kept, inputs[~dropped].reset_index(drop=True), int(dropped.sum())
 
 
 def _fit_labels(
@@ -211,16 +227,15 @@ def _encode(
     once = train & ~_rows_of(rows, joined.pieces.repeated)
     text = fit_texts(inputs[once], texts, spec.model.encoder, progress) if texts else None
     encoder, notes = fit_encoder(inputs[train], joined.types, text)
-    if texts:
-        notes += text_notes(inputs, texts, all_parts(rows))
     encoded = encoder.encode_all(inputs, progress)
+    notes += _cut_notes(encoded, _rows_of(rows, joined.pieces.origins))
     if text is not None and spec.model.encoder.linear:
         documents = joined.pieces.documents
         kinds = [kind_of(info).with_documents(documents.get(info.name)) for info in tasks]
         groups = group_numbers(rows)
         told = named_progress(progress, "Fitting linear models, tasks")
         encoder, encoded = _with_linear(encoder, encoded, kinds, targets, groups, train, told)
-    return encoder, encoded, [*notes, *encoded.notes]
+    return encoder, encoded, notes
 
 
 def _with_linear(
@@ -253,6 +268,17 @@ def _rows_of(rows: Mapping[str, SourceRows], sources: Container[str]) -> NDArray
     """Marks, among the rows of all sources, those of some."""
     marks = [np.full(len(found.parts), name in sources) for name, found in rows.items()]
     return np.concatenate(marks)
+
+
+def _cut_notes(encoded: Encoded, is_piece: NDArray[np.bool_]) -> list[str]:
+    """Returns sentences about documents, and pieces of them, that were not read to their end."""
+    named = {"documents": ~is_piece, "pieces of documents": is_piece}
+    return [
+        note
+        for cut in encoded.cuts
+        for what, inside in named.items()
+        for note in cut.notes(inside, what)
+    ]
 
 
 def _cut_parts(

@@ -90,9 +90,8 @@ def _check_whole(spec: StudySpec, frames: Tables) -> tuple[list[Fault], list[str
         return list(error.faults), []
     except DataError as error:
         return [_as_fault("sources", error)], []
-    sizes = ", ".join(f"{n:,} {part}" for part, n in prepared.report.n_rows.items())
     doubled = [f"{n:,} in {pair}" for pair, n in prepared.report.duplicates.items() if n]
-    notes = [f"Split: {sizes}."]
+    notes = [f"Split: {prepared.sizes()}."]
     if doubled:
         notes.append(f"Rows whose inputs also stand in an earlier part: {', '.join(doubled)}.")
     return [], notes + list(prepared.report.warnings)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data.text_encoding import Progress, TextEncoder
+from pipeline.data.text_encoding import Cut, Progress, TextEncoder
 from pipeline.data.values import as_text, is_blank
 from pipeline.errors import DataError
 from pipeline.text.ragged import Ragged
@@ -68,13 +68,13 @@ class Encoded:
         numeric: (N, D) numbers, standardised.
         codes: (N, C) category codes.
         texts: Name to N rows of different lengths; see `TextInputs`.
-        notes: Sentences about what was not read.
+        cuts: What encoders of texts did not read.
     """
 
     numeric: NDArray[np.float32]
     codes: NDArray[np.int32]
     texts: Mapping[str, Ragged]
-    notes: tuple[str, ...] = ()
+    cuts: tuple[Cut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,9 @@ class Encoder:
         numeric, codes = self._encode_numeric(frame), self._encode_categorical(frame)
         if self.text is None:
             return Encoded(numeric, codes, {})
-        found = self.text.encode(frame, progress)
+        found, cuts = self.text.encode(frame, progress)
         numeric = np.concatenate([numeric, found.vectors], axis=1)
-        return Encoded(numeric, codes, found.rows, found.notes)
+        return Encoded(numeric, codes, found.rows, cuts)
 
     def _check_columns(self, frame: pd.DataFrame) -> None:
         absent = [name for name in self._tabular if name not in frame.columns]

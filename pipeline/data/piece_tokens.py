@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.text_encoding import Progress, TextInputs, cut_note, named_progress
+from pipeline.data.text_encoding import Cut, Progress, TextInputs, named_progress
 from pipeline.errors import DataError
 from pipeline.text.batching import batches
 from pipeline.text.cleaning import clean_text
@@ -69,27 +69,24 @@ class PieceTokens:
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
         """Turns documents into rows of numbers."""
-        parts, n_cut = [], 0
+        parts, cut = [], np.zeros(len(texts), np.bool_)
         for part in batches(texts, named_progress(progress, "Tokenizing, documents")):
-            found, cut = self._read(texts[part])
+            found, cut[part] = self._read(texts[part])
             parts.append(found)
-            n_cut += cut
         none = np.zeros((len(texts), 0), np.float32)
-        key = "model.encoder.max_tokens"
-        notes = cut_note(n_cut, len(texts), self.max_tokens, "tokens", self.name, key)
-        return TextInputs(none, {self.name: Ragged.joined(parts)}, notes)
+        ends = Cut(cut, self.max_tokens, "tokens", self.name, "model.encoder.max_tokens")
+        return TextInputs(none, {self.name: Ragged.joined(parts)}, ends)
 
-    def _read(self, texts: Sequence[str]) -> tuple[Ragged, int]:
-        """Returns the rows of a batch, and how many of its documents were cut."""
+    def _read(self, texts: Sequence[str]) -> tuple[Ragged, NDArray[np.bool_]]:
+        """Returns the rows of a batch of N documents, and (N,) whether one was cut."""
         most = self.max_tokens * _CHARACTERS
         cleaned = [_cleaned(text) for text in texts]
         found = [one.ids for one in self._tokenizer.encode_batch_fast([t[:most] for t in cleaned])]
         lengths = np.array([len(ids) for ids in found])
-        n_cut = sum(n > self.max_tokens or len(text) > most
-                    for n, text in zip(lengths, cleaned, strict=True))  # fmt: skip
+        cut = (lengths > self.max_tokens) | np.array([len(text) > most for text in cleaned])
         numbers = np.fromiter(chain.from_iterable(found), np.int32, int(lengths.sum()))
         numbers[numbers == PAD] = UNKNOWN  # a document may hold the very word
-        return Ragged(from_lengths(lengths), numbers).cut(self.max_tokens), n_cut
+        return Ragged(from_lengths(lengths), numbers).cut(self.max_tokens), cut
 
     def to_json(self) -> Mapping[str, Any]:
         """Returns how far documents are read."""

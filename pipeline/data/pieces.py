@@ -14,8 +14,7 @@ from pandas.api.types import is_scalar
 
 from pipeline.data.hashing import digest
 from pipeline.data.rows import SourceRows, free_name, split_source
-from pipeline.data.text_encoding import Progress, told
-from pipeline.data.values import as_text
+from pipeline.data.text_encoding import Progress, column_texts, told
 from pipeline.errors import DataError
 from pipeline.study.spec import SourceSpec, SplitSpec, StudySpec
 from pipeline.study.task_spec import BudgetSpec, TaskSpec
@@ -165,7 +164,7 @@ def _documents(
     """
     assert isinstance(task.text, str)  # a rule of the study file
     assert isinstance(task.target, str)
-    texts = as_text(frame[task.text])
+    texts = column_texts(frame[task.text])
     titles = _titles(task, frame)
     documents: list[Document] = []
     kept: list[int] = []
@@ -200,7 +199,7 @@ def _documents(
 
 
 def _titles(task: TaskSpec, frame: pd.DataFrame) -> list[str]:
-    titles = as_text(frame[task.title]) if task.title is not None else [None] * len(frame)
+    titles = column_texts(frame[task.title]) if task.title is not None else [None] * len(frame)
     return [shown_text(title or "") for title in titles]
 
 

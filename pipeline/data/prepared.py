@@ -107,6 +107,12 @@ class Prepared:
     folder: Path | None = None
     documents: Mapping[str, Documents] = field(default_factory=dict)
 
+    def sizes(self) -> str:
+        """Returns how many rows each part has, for people."""
+        rows = ", ".join(f"{n:,} {part}" for part, n in self.report.n_rows.items())
+        chosen = any(info.kind == "summarisation" for info in self.tasks)
+        return f"{rows}{', pieces of documents among them' if chosen else ''}"
+
     def kinds(self, infos: Iterable[TaskInfo] | None = None) -> list[Kind]:
         """Returns the kinds of tasks, bound to their documents.
 

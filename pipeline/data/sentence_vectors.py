@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.text_encoding import FOLDER, Progress, TextInputs, named_progress
+from pipeline.data.text_encoding import FOLDER, Cut, Progress, TextInputs, named_progress
 from pipeline.data.token_states import TokenStates
 from pipeline.text.batching import batches_of
 from pipeline.text.cleaning import clean_text
@@ -62,24 +62,17 @@ class SentenceVectors:
         # The empty text comes behind the others, and its vector stays 0.
         place = {text: i for i, text in enumerate(t for t in dict.fromkeys(cleaned) if t)}
         vectors = np.zeros((len(place) + 1, self.width), dtype=np.float32)
-        n_cut = 0
+        cut = np.zeros(len(vectors), np.bool_)
         readable = list(place)
         told = named_progress(progress, "Encoding, documents")
         for part in batches_of(_LOOK_AHEAD, len(readable), told):
-            vectors[part], cut = self._read(readable[part])
-            n_cut += cut
+            vectors[part], cut[part] = self._read(readable[part])
         rows = np.array([place.get(text, len(place)) for text in cleaned], dtype=np.int64)
-        notes: tuple[str, ...] = ()
-        if n_cut:
-            share = f"{n_cut:,} of {len(readable):,} different documents"
-            notes = (
-                f"{share} are longer than {self.max_tokens} tokens, and the pretrained encoder "
-                "does not read the rest. `model.encoder.max_tokens` sets how far it reads.",
-            )
-        return TextInputs(vectors[rows], notes=notes)
+        ends = Cut(cut[rows], self.max_tokens, "tokens", self.name, "model.encoder.max_tokens")
+        return TextInputs(vectors[rows], cut=ends)
 
-    def _read(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], int]:
-        """Returns the (N, D) vectors of documents, and how many were cut."""
+    def _read(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Returns the (N, D) vectors of documents, and (N,) whether one was cut."""
         tokenizer = self._loaded.tokenizer
         found, cut = tokenize(tokenizer, texts, self.max_tokens)
         vectors = np.empty((len(texts), self.width), dtype=np.float32)

@@ -13,6 +13,7 @@ from pipeline.data.linear_terms import LinearTerms
 from pipeline.data.values import as_text
 from pipeline.errors import DataError
 from pipeline.study.catalogue import load
+from pipeline.text.cells import PARAGRAPH, whole_text
 from pipeline.text.ragged import TERMS, Ragged
 
 Progress = Callable[[str, int, int], None]
@@ -20,8 +21,6 @@ Progress = Callable[[str, int, int], None]
 
 FOLDER = "pretrained"
 """Where a served model carries a pretrained one, beside its own files."""
-
-SEPARATOR = "\n\n"  # between the columns of a document, as between paragraphs
 
 _LINEAR = "linear"
 
@@ -37,18 +36,54 @@ def told(items: Sequence[_Item], what: str, progress: Progress | None) -> Iterat
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Of which documents an encoder does not read the end.
+
+    Attributes:
+        cut: (N,) whether it does not.
+        most: What it reads of a document at most.
+        unit: Of what.
+        encoder: Its name.
+        key: Of the study file, which says how far it reads.
+    """
+
+    cut: NDArray[np.bool_]
+    most: int
+    unit: str
+    encoder: str
+    key: str
+
+    def notes(self, inside: NDArray[np.bool_], what: str) -> tuple[str, ...]:
+        """Returns a sentence about some of the documents; none where all are read to their end.
+
+        Args:
+            inside: (N,) which.
+            what: Their name.
+        """
+        n_cut = int((self.cut & inside).sum())
+        if not n_cut:
+            return ()
+        are = "is" if n_cut == 1 else "are"
+        return (
+            f"{n_cut:,} of {int(inside.sum()):,} {what} {are} longer than {self.most:,} "
+            f"{self.unit}, and the encoder `{self.encoder}` does not read the rest. `{self.key}` "
+            "sets how far it reads.",
+        )
+
+
+@dataclass(frozen=True)
 class TextInputs:
     """What the model reads of N documents.
 
     Attributes:
         vectors: (N, D) float32, columns of the numeric inputs.
         rows: Name to N rows of different lengths, such as the `terms` of a linear path.
-        notes: Sentences about what was not read.
+        cut: What was not read; None where an encoder reads all.
     """
 
     vectors: NDArray[np.float32]
     rows: Mapping[str, Ragged] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    cut: Cut | None = None
 
 
 class TextPart(Protocol):
@@ -113,8 +148,10 @@ class TextEncoder:
         """Columns, or words, that each kind of row may name."""
         return {name: size for part in self.parts for name, size in part.vocabulary.items()}
 
-    def encode(self, frame: pd.DataFrame, progress: Progress | None = None) -> TextInputs:
-        """Turns the documents of a table into inputs.
+    def encode(
+        self, frame: pd.DataFrame, progress: Progress | None = None
+    ) -> tuple[TextInputs, tuple[Cut, ...]]:
+        """Turns the documents of a table into inputs, and tells what was not read.
 
         Raises:
             DataError: The table has none of the text columns, or a text is no text.
@@ -123,11 +160,8 @@ class TextEncoder:
         found = [part.encode(texts, progress) for part in self.parts]
         rows = {name: rows for one in found for name, rows in one.rows.items()}
         said = [] if self.linear is None else [self.linear.say(rows[TERMS])]
-        return TextInputs(
-            np.concatenate([*(one.vectors for one in found), *said], axis=1),
-            rows,
-            tuple(note for one in found for note in one.notes),
-        )
+        vectors = np.concatenate([*(one.vectors for one in found), *said], axis=1)
+        return TextInputs(vectors, rows), tuple(one.cut for one in found if one.cut is not None)
 
     def to_json(self) -> Mapping[str, Any]:
         """Returns plain JSON values: all but the arrays."""
@@ -187,46 +221,49 @@ def within(progress: Progress | None, whole: str) -> Progress | None:
     return lambda what, done, total: progress(f"{whole}: {what}", done, total)
 
 
-def cut_note(
-    n_cut: int, n_texts: int, most: int, unit: str, encoder: str, key: str
-) -> tuple[str, ...]:
-    """Returns a sentence about documents of which the end is not read; none where all are."""
-    if not n_cut:
-        return ()
-    return (
-        f"{n_cut:,} of {n_texts:,} documents are longer than {most:,} {unit}, and the encoder "
-        f"`{encoder}` does not read the rest. `{key}` sets how far it reads.",
-    )
-
-
 def documents(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """Returns the document of each row: what stands in its text columns, empty where nothing does.
 
     Raises:
-        DataError: The table has none of the columns, or a value is bytes.
+        DataError: The table has none of the columns, or a value is no text.
     """
     present = [column for column in columns if column in frame.columns]
     if not present:
         wanted = ", ".join(f"`{column}`" for column in columns)
         raise DataError(f"The table lacks the text column {wanted}.")
-    texts = [_column_texts(frame[column]) for column in present]
+    texts = [column_texts(frame[column]) for column in present]
     if len(texts) == 1:
         return [text or "" for text in texts[0]]
-    return [SEPARATOR.join(text for text in row if text) for row in zip(*texts, strict=True)]
+    return [PARAGRAPH.join(text for text in row if text) for row in zip(*texts, strict=True)]
 
 
-def refuse_bytes(values: "pd.Series[Any]") -> None:
-    """Raises a `DataError` that names the first row of a column that holds bytes, not text."""
-    if values.dtype == object:
-        for row, value in enumerate(values):
-            if isinstance(value, bytes):
-                raise DataError(
-                    f"Column `{values.name}` must hold texts. Found bytes in row {row + 1}: "
-                    f"{value[:40]!r}. Decode them first, such as by `.str.decode('utf-8')`."
-                )
+def refuse_no_texts(values: "pd.Series[Any]") -> None:
+    """Raises a `DataError` that names the first row of a column that holds bytes or a mapping."""
+    if values.dtype != object:
+        return
+    for row, value in enumerate(values):
+        if isinstance(value, bytes):
+            raise DataError(
+                f"Column `{values.name}` must hold texts. Found bytes in row {row + 1}: "
+                f"{value[:40]!r}. Decode them first, such as by `.str.decode('utf-8')`."
+            )
+        if isinstance(value, Mapping):
+            raise DataError(
+                f"Column `{values.name}` must hold texts. Found a mapping in row {row + 1}: "
+                f"{str(value)[:60]}. Make a column of each of its texts."
+            )
 
 
-def _column_texts(values: "pd.Series[Any]") -> Sequence[str | None]:
-    refuse_bytes(values)
+def column_texts(values: "pd.Series[Any]") -> Sequence[str | None]:
+    """Returns the text of each row of a column, None where it is missing or blank.
+
+    A list of texts, such as sentences, is one text.
+
+    Raises:
+        DataError: A value is bytes or a mapping.
+    """
+    refuse_no_texts(values)
+    if values.dtype == object:  # which stays: a half of a character fits no other
+        values = pd.Series([whole_text(value) for value in values], dtype=object)
     found: Sequence[str | None] = as_text(values).tolist()
     return found

@@ -1,6 +1,6 @@
 """Fitting text encoders on the documents of train, and looking at all documents."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -11,10 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.data.hashing import digest, json_bytes
+from pipeline.data.rows import split_source
 from pipeline.data.text_encoding import Progress, TextEncoder, TextPart, documents
 from pipeline.errors import DataError
 from pipeline.study.catalogue import load
 from pipeline.study.encoder_spec import EncoderSpec
+from pipeline.study.spec import StudySpec
 from pipeline.text.cleaning import look_at
 
 LONG = 1_000_000
@@ -86,15 +88,24 @@ def _content_digest(stamps: tuple[tuple[str, int, int], ...]) -> str:
     return digest(Path(path).read_bytes() for path, _, _ in stamps)
 
 
-def text_notes(frame: pd.DataFrame, columns: Sequence[str], parts: NDArray[Any]) -> list[str]:
+def text_notes(spec: StudySpec, frames: Mapping[str, pd.DataFrame]) -> list[str]:
     """Returns sentences about documents that are empty, dirty or very long.
 
     Args:
-        frame: All rows.
-        columns: Text columns.
-        parts: (N,) part of each row.
+        spec: The study.
+        frames: All rows of each source, each document once.
     """
-    texts = documents(frame, columns)
+    texts: list[str] = []
+    parts: list[NDArray[np.str_]] = []
+    for name, source in spec.sources.items():
+        if source.text_columns:
+            rows = split_source(spec, name, frames[name])
+            texts += documents(rows.frame, source.text_columns)
+            parts.append(rows.parts)
+    return _odd_notes(texts, np.concatenate(parts)) if texts else []
+
+
+def _odd_notes(texts: Sequence[str], parts: NDArray[np.str_]) -> list[str]:
     found = look_at(texts)
     notes = []
     if found.empty:

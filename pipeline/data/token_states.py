@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain, pairwise
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.text_encoding import FOLDER, Progress, TextInputs, cut_note, named_progress
+from pipeline.data.text_encoding import FOLDER, Cut, Progress, TextInputs, named_progress
 from pipeline.errors import DataError
 from pipeline.text.batching import batches_of
 from pipeline.text.cleaning import clean_text
@@ -75,32 +75,32 @@ class TokenStates:
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
         """Turns documents into rows of tokens, with their states; one without a word has none."""
-        parts, n_cut = [], 0
+        parts, cut = [], np.zeros(len(texts), np.bool_)
         told = named_progress(progress, "Tokenizing, documents")
         for part in batches_of(_LOOK_AHEAD, len(texts), told):
-            found, cut = self._tokens(texts[part])
+            found, cut[part] = self._tokens(texts[part])
             parts.append(found)
-            n_cut += cut
         tokens = Ragged.joined(parts)
         if self.below:
             tokens = replace(tokens, values=self._states(tokens, progress))
         none = np.zeros((len(texts), 0), np.float32)
-        key = "model.encoder.max_tokens"
-        notes = cut_note(n_cut, len(texts), self.max_tokens, "tokens", self.name, key)
-        return TextInputs(none, {self.name: tokens}, notes)
+        ends = Cut(cut, self.max_tokens, "tokens", self.name, "model.encoder.max_tokens")
+        return TextInputs(none, {self.name: tokens}, ends)
 
-    def _tokens(self, texts: Sequence[str]) -> tuple[Ragged, int]:
-        """Returns the tokens of a batch, and how many of its documents were cut."""
+    def _tokens(self, texts: Sequence[str]) -> tuple[Ragged, NDArray[np.bool_]]:
+        """Returns the tokens of a batch of N documents, and (N,) whether one was cut."""
         cleaned = [clean_text(text).strip() for text in texts]
         readable = [text for text in cleaned if text]
-        found, n_cut = (
-            tokenize(self._loaded.tokenizer, readable, self.max_tokens) if readable else ({}, 0)
-        )
-        ids = iter(found["input_ids"] if readable else ())
+        cut = np.zeros(len(texts), np.bool_)
+        ids: Iterator[list[int]] = iter(())
+        if readable:
+            has_word = np.array([bool(text) for text in cleaned])
+            found, cut[has_word] = tokenize(self._loaded.tokenizer, readable, self.max_tokens)
+            ids = iter(found["input_ids"])
         rows = [next(ids) if text else [] for text in cleaned]
         starts = from_lengths([len(row) for row in rows])
         items = np.fromiter(chain.from_iterable(rows), np.int32, int(starts[-1]))
-        return Ragged(starts, items + np.int32(FIRST_TOKEN)), n_cut
+        return Ragged(starts, items + np.int32(FIRST_TOKEN)), cut
 
     def _states(self, tokens: Ragged, progress: Progress | None) -> NDArray[np.float16]:
         """Returns the (n, D) states of all tokens at the cut."""

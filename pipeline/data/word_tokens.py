@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.text_encoding import Progress, TextInputs, cut_note, named_progress
+from pipeline.data.text_encoding import Cut, Progress, TextInputs, named_progress
 from pipeline.text.numbering import WordNumbers, fit_word_numbers
 
 if TYPE_CHECKING:
@@ -42,13 +42,12 @@ class WordTokens:
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> TextInputs:
         """Turns documents into rows of numbers."""
-        found, n_cut = self.numbers.transform(
+        found, cut = self.numbers.transform(
             texts, named_progress(progress, "Reading words, documents")
         )
         none = np.zeros((len(texts), 0), np.float32)
-        key = "model.encoder.max_words"
-        notes = cut_note(n_cut, len(texts), self.numbers.most, "words", "bag", key)
-        return TextInputs(none, {self.name: found}, notes)
+        ends = Cut(cut, self.numbers.most, "words", self.name, "model.encoder.max_words")
+        return TextInputs(none, {self.name: found}, ends)
 
     def to_json(self) -> Mapping[str, Any]:
         """Returns how far documents are read."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pipeline.data.prepared import Prepared
+from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.devices import CPU, give_back
 from pipeline.training.halving import Halving
 from pipeline.training.loop import Answer, Epochs, train_epochs
@@ -120,9 +121,9 @@ class ArraySet:
     Args:
         prepared: The data.
         device: Where they train.
-        say: Told where an array needs more memory than there is.
+        say: Told where an array needs more memory than there is, or a checkpoint cannot be written.
         bf16: See `Placed`.
-        checkpoints: See `train_epochs`.
+        checkpoints: Folder of checkpoints; see `train_epochs`.
     """
 
     def __init__(
@@ -134,9 +135,10 @@ class ArraySet:
         checkpoints: Path | None = None,
     ) -> None:
         placed = Placed(prepared, device, bf16)  # once for all arrays
+        kept = None if checkpoints is None else Checkpoints(checkpoints, say)
 
         def start(members: Sequence[Member], first_epoch: int) -> Epochs:
-            return train_epochs(members, prepared, first_epoch, placed, checkpoints)
+            return train_epochs(members, prepared, first_epoch, placed, kept)
 
         self._halving = Halving(start, say, lambda: give_back(device))
         self._running: dict[int, tuple[Epochs, Container[int] | None]] = {}
@@ -205,7 +207,7 @@ class InProcess(Backend):
         device: Where arrays train.
         say: See `ArraySet`.
         bf16: See `Placed`.
-        checkpoints: See `train_epochs`.
+        checkpoints: See `ArraySet`.
     """
 
     def __init__(

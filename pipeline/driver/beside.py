@@ -173,10 +173,19 @@ class RowsBeside:
             for row, _ in asked:
                 row.runs.interrupt(why)
             raise
-        for (row, found), results in zip(asked, trained, strict=True):
-            records = row.records(found, results)
-            row.keep(found, results, records)
-            row.tell(records)
+        records = [
+            row.records(found, results)
+            for (row, found), results in zip(asked, trained, strict=True)
+        ]
+        for (row, found), results, own in zip(asked, trained, records, strict=True):
+            row.models.keep(found.members, results, own)
+        # Soon after each other: a row without its own would train again, in other arrays than now.
+        for (row, found), own in zip(asked, records, strict=True):
+            row.folder.save_outcome(found.cohort, own)
+        for (row, _), own in zip(asked, records, strict=True):
+            row.settle(own)
+            row.tell(own)
+        self.folder.drop_checkpoints("rows")  # nothing trains between two rounds
 
     def _lane(self, row: SearchedRow, asked: AskedCohort) -> Lane:
         """Returns a cohort that is pruned by the tasks that its row is judged by."""

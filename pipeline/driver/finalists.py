@@ -35,15 +35,14 @@ class _Configuration:
     def start(self) -> None:
         self.runs.start(self.members, {member.number: self.trial.params for member in self.members})
 
-    def keep(self, trained: Sequence[Trained], prepared: Prepared) -> None:
-        """Keeps the models, then the records that make them count; the runs end."""
+    def keep_models(self, trained: Sequence[Trained], prepared: Prepared) -> list[TrialRecord]:
+        """Keeps the models; returns the records that make them count."""
         params = {member.number: self.trial.params for member in self.members}
         records = self.runs.records(self.members, trained, params)
         for member, result, record in zip(self.members, trained, records, strict=True):
             if result.state == "complete":
                 self.folder.save_model(record.key, make_predictor(member, result, prepared))
-        self.folder.save_finalists(self.trial.number, records)
-        self.runs.end(records)
+        return records
 
 
 def train_finalists(
@@ -100,8 +99,14 @@ def train_finalists(
         for found in missing:
             found.runs.interrupt(why)
         raise
-    for found, results in zip(missing, trained, strict=True):
-        found.keep(results, prepared)
+    records = [
+        found.keep_models(results, prepared)
+        for found, results in zip(missing, trained, strict=True)
+    ]
+    # Soon after each other: what one of them lacks would train again, in other arrays than now.
+    for found, own in zip(missing, records, strict=True):
+        found.folder.save_finalists(found.trial.number, own)
+        found.runs.end(own)
 
 
 def _what(missing: Sequence[_Configuration]) -> str:

@@ -71,6 +71,7 @@ class FixedOrder(Order):
         except BaseException:
             row.journal.abandon()  # it must not tell of an outcome that is not on disk
             raise
+        row.folder.drop_checkpoints("search", ended.asked.cohort.numbers)
 
     def _tell_and_ask(self, ended: _Ended | None) -> AskedCohort | None:
         """Tells a cohort and asks the next one; None when done."""

@@ -141,4 +141,4 @@ def make_backend(
     """
     if n_workers == 1 or prepared.folder is None or device.type != "cpu":
         return InProcess(prepared, device, say, bf16, checkpoints)
-    return LocalProcesses(prepared.folder, n_workers, checkpoints)
+    return LocalProcesses(prepared.folder, n_workers, checkpoints, say)

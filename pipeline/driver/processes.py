@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -42,13 +42,22 @@ class LocalProcesses(Backend):
         prepared: Folder of the prepared data; workers map it by path.
         n_workers: How many.
         checkpoints: See `ArraySet`.
+        say: Told what workers have to say, the same once.
     """
 
     look_up_seconds = 0.2
 
-    def __init__(self, prepared: Path, n_workers: int, checkpoints: Path | None = None) -> None:
+    def __init__(
+        self,
+        prepared: Path,
+        n_workers: int,
+        checkpoints: Path | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self._prepared = prepared
         self._checkpoints = checkpoints
+        self._say = say
+        self._said: set[str] = set()
         self._context = worker_context()
         self._workers = [self._start() for _ in range(n_workers)]
         self._events: list[Event] = []
@@ -110,7 +119,8 @@ class LocalProcesses(Backend):
         try:
             while worker.pipe.poll():
                 event: Event
-                event, worker.waited_seconds = worker.pipe.recv()
+                event, worker.waited_seconds, said = worker.pipe.recv()
+                self._say_once(said)
                 if isinstance(event, EpochDone):
                     n_on = sum(not result.last for result in event.results)
                     worker.arrays[event.array] = n_on
@@ -122,6 +132,12 @@ class LocalProcesses(Backend):
             return
         if not worker.process.is_alive() and not worker.pipe.poll():
             self._bury(worker)
+
+    def _say_once(self, said: Sequence[str]) -> None:
+        for text in said:
+            if text not in self._said:
+                self._said.add(text)
+                self._say(text)
 
     def _bury(self, worker: _Worker) -> None:
         worker.process.join()

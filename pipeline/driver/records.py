@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -278,13 +278,20 @@ class StudyFolder:
         """Where arrays that train for long keep how far they are."""
         return self.path / "checkpoints"
 
-    def drop_checkpoints(self, owner: str) -> None:
-        """Deletes those of an owner whose arrays will not run again.
+    def drop_checkpoints(self, owner: str, numbers: Container[int] | None = None) -> None:
+        """Deletes those of an owner's arrays that were kept and will not run again.
 
         Args:
             owner: Name of a folder in `checkpoints`: the search, the rows beside it and grouping
                 have one each, so that one's end leaves what another goes on from.
+            numbers: Of the members of these arrays, while others may train; by default all.
         """
+        if numbers is not None:
+            for path in (self.checkpoints / owner).glob("*-*.safetensors"):
+                if int(path.name.partition("-")[0]) in numbers:
+                    with suppress(OSError):  # it is in nobody's way
+                        path.unlink()
+            return
         shutil.rmtree(self.checkpoints / owner, ignore_errors=True)
         with suppress(OSError):  # it does not exist, or another owner's are in it
             self.checkpoints.rmdir()

@@ -7,7 +7,7 @@ Whatever was not reached runs again on resume.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,28 +188,22 @@ class SearchedRow:
         self, asked: AskedCohort, trained: Sequence[Trained], records: list[TrialRecord]
     ) -> None:
         """Keeps how a cohort ended: models, then the outcome; its runs end."""
-        self._keep(
-            asked.members, trained, records,
-            lambda records: self.folder.save_outcome(asked.cohort, records),
-        )  # fmt: skip
+        self.models.keep(asked.members, trained, records)
+        self.folder.save_outcome(asked.cohort, records)
+        self.settle(records)
 
     def keep_each(
         self, members: Sequence[Member], trained: Sequence[Trained], params: Mapping[int, Params]
     ) -> list[TrialRecord]:
         """Keeps how trials ended that end one by one."""
         records = self.runs.records(members, trained, params)
-        self._keep(members, trained, records, self.folder.append_outcomes)
+        self.models.keep(members, trained, records)
+        self.folder.append_outcomes(records)
+        self.settle(records)
         return records
 
-    def _keep(
-        self,
-        members: Sequence[Member],
-        trained: Sequence[Trained],
-        records: list[TrialRecord],
-        save: Callable[[list[TrialRecord]], None],
-    ) -> None:
-        self.models.keep(members, trained, records)
-        save(records)
+    def settle(self, records: Sequence[TrialRecord]) -> None:
+        """Does what may wait until outcomes are kept: drops models, ends runs."""
         self.models.drop()
         self.runs.end(records)
 

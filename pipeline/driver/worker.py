@@ -18,20 +18,22 @@ def work(pipe: Connection, prepared: Path, checkpoints: Path | None) -> None:
 
     Args:
         pipe: Receives ("add", array, (members, pauses)), ("answer", array, answer); sends events,
-            each with the seconds that it has waited so far.
+            each with the seconds that it has waited so far, and what is to be said.
         prepared: Folder of the prepared data.
         checkpoints: See `ArraySet`.
     """
     # Ctrl-C reaches the whole process group: the driver decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    arrays = ArraySet(open_prepared(prepared), checkpoints=checkpoints)
+    said: list[str] = []
+    arrays = ArraySet(open_prepared(prepared), say=said.append, checkpoints=checkpoints)
     try:
         while True:
             while pipe.poll(None if not arrays.can_step else 0):
                 _take(pipe, arrays)
             event = arrays.step()
-            pipe.send((event, arrays.waited_seconds))
+            pipe.send((event, arrays.waited_seconds, tuple(said)))
+            said.clear()
     except (EOFError, OSError):
         os._exit(0)  # the driver is gone: nobody is left to tell
 

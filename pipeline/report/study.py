@@ -62,9 +62,8 @@ def prepared_json(prepared: Prepared) -> dict[str, Any]:
 def prepared_lines(prepared: Prepared) -> list[str]:
     """Returns what preparing found, for people."""
     found = prepared_json(prepared)
-    rows = ", ".join(f"{count} {part}" for part, count in found["rows"].items())
     lines = [
-        f"Rows: {rows}",
+        f"Rows: {prepared.sizes()}",
         f"Inputs: {found['n_numeric']} numbers, {found['n_categorical']} categories",
     ]
     for task, counts in found["tasks"].items():

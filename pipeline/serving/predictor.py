@@ -25,6 +25,7 @@ from pipeline.tasks.abstractive import Abstractive
 from pipeline.tasks.base import TaskInfo
 from pipeline.tasks.registry import kind_of
 from pipeline.tasks.summarisation import Summarisation
+from pipeline.text.cells import cell_text
 from pipeline.text.cleaning import shown_text
 
 FORMAT = 1
@@ -213,7 +214,7 @@ def _texts(rows: pd.DataFrame, column: str) -> list[str]:
     """Returns the texts of a column, "" where there is none, as in a row of another source."""
     if column not in rows:
         return [""] * len(rows)
-    return ["" if pd.isna(text) else shown_text(str(text)) for text in rows[column]]
+    return [shown_text(cell_text(text)) for text in rows[column]]
 
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -18,7 +18,7 @@ from pipeline.driver.trials import (
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.recording import recording
 from pipeline.stages.session import DEFAULT_STORE, Session, Tables, open_searched, open_session
-from pipeline.stages.telling import Say, say_on_stderr
+from pipeline.stages.telling import LongWork, Say, say_on_stderr
 from pipeline.stages.trials import find_trial, train_alone
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params
@@ -96,10 +96,12 @@ def _train_one(
         epoch = epoch_record(results[0], prepared, now_ms())
         history.append(epoch)
         tracker.log_epoch(run_id, epoch.epoch, tracked_metrics(epoch), epoch.timestamp_ms)
+        progress(f"Training {name}, epochs", epoch.epoch, member.train.epochs)
         return {}
 
     try:
-        result = train_alone(session, member, on_epoch, first_epoch)
+        with LongWork() as progress:
+            result = train_alone(session, member, on_epoch, first_epoch)
     except BaseException as error:
         state: State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         tracker.finish(run_id, TrialEnd(state, f"{type(error).__name__}: {error}".rstrip(": ")))

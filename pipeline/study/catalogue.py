@@ -116,6 +116,8 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
             "a Hugging Face encoder, mean pooled; frozen, or trained with the trunk",
             options=("path", "max_tokens", "finetune", "layers", "rank", "alpha", "dropout",
                      "most_layers", "for_decoder"),
+            needs=("transformers",),
+            extra="text",
             network="pipeline.models.pretrained:Pretrained",
         ),
         "bag": Entry(

@@ -220,11 +220,11 @@ class TrainSpec:
             ways have reached the same valid scores, before the first trial. Else, and on a CPU,
             which it only slows down, float32 is taken and said.
         checkpoint_minutes: Arrays that train longer write how far they are this often, at an
-            epoch's end; after a kill they go on from there, to the same results. 0 or null for
-            never. By default ten minutes, the most that a kill then costs an array that still
-            trains; one that had ended before its cohort was kept trains again. Shorter trainings
-            write nothing. With `search.order: free` none is written: trials that had not ended
-            start again.
+            epoch's end, and how they ended until that is kept with their cohort; after a kill they
+            go on from there, to the same results. 0 or null for never. By default ten minutes, the
+            most that a kill then costs an array. Shorter trainings write nothing. Where none can
+            be written, that is said once and training goes on. With `search.order: free` none is
+            written: trials that had not ended start again.
     """
 
     optimizer: Annotated[str, SEARCHABLE] = "adamw"

@@ -23,6 +23,7 @@ from pipeline.tasks.labels import no_labels, target_columns
 from pipeline.tasks.losses import logistic, smoothed
 from pipeline.tasks.metrics import Array, Metric, Values
 from pipeline.tasks.probabilities import logit, sigmoid
+from pipeline.text.cells import cell_text
 from pipeline.text.choice import Budget
 from pipeline.text.rouge import ROUGES
 from pipeline.text.sentence_features import FEATURES, sentence_features
@@ -195,7 +196,7 @@ class Summarisation(Kind):
         text, title = self.info.options["text"], self.info.options["title"]
         titles = frame[title] if title is not None else [None] * len(frame)
         return [
-            Document(split_document(_written(one), self.info.options["unit"]), (), _written(head))
+            Document(split_document(cell_text(one), self.info.options["unit"]), (), cell_text(head))
             for one, head in zip(frame[text], titles, strict=True)
         ]
 
@@ -226,10 +227,6 @@ def budget_of(spec: BudgetSpec | None) -> dict[str, float]:
     assert spec is not None, "the share of train is filled in when documents are split"
     found = {key: getattr(spec, key) for key in ("sentences", "words", "share")}
     return {key: float(value) for key, value in found.items() if value is not None}
-
-
-def _written(cell: Any) -> str:
-    return "" if pd.isna(cell) else str(cell)
 
 
 def feature_columns(task: str) -> list[str]:

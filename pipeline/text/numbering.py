@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.text.batching import Tell, batches
 from pipeline.text.ragged import Ragged, from_lengths
@@ -35,19 +36,21 @@ class WordNumbers:
         """Numbers that may occur, those of padding and of unknown words among them."""
         return FIRST_TOKEN + len(self.hashes)
 
-    def transform(self, texts: Sequence[str], tell: Tell | None = None) -> tuple[Ragged, int]:
-        """Returns the words of documents, and how many documents were cut."""
-        parts, n_cut = [], 0
+    def transform(
+        self, texts: Sequence[str], tell: Tell | None = None
+    ) -> tuple[Ragged, NDArray[np.bool_]]:
+        """Returns the words of N documents, and (N,) whether one was cut."""
+        parts, cut = [], np.zeros(len(texts), np.bool_)
         for part in batches(texts, tell):
             words = read_words(texts[part])
             lengths = np.bincount(words.document, minlength=words.n_documents)
-            n_cut += int((lengths > self.most).sum())
+            cut[part] = lengths > self.most
             place = np.searchsorted(self.hashes, words.hashes)
             place[place == len(self.hashes)] = 0
             known = self.hashes[place] == words.hashes if len(self.hashes) else place > 0
             numbers = np.where(known, place + FIRST_TOKEN, UNKNOWN).astype(np.int32)
             parts.append(Ragged(from_lengths(lengths), numbers).cut(self.most))
-        return Ragged.joined(parts), n_cut
+        return Ragged.joined(parts), cut
 
 
 def fit_word_numbers(

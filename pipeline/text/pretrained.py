@@ -165,8 +165,8 @@ def check_length(model: Any, path: str, max_tokens: int) -> None:
         )
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str], most: int) -> tuple[Any, int]:
-    """Returns what a tokenizer gives for texts, and how many were cut.
+def tokenize(tokenizer: Any, texts: Sequence[str], most: int) -> tuple[Any, NDArray[np.bool_]]:
+    """Returns what a tokenizer gives for N texts, and (N,) whether one was cut.
 
     Args:
         tokenizer: A fast one.
@@ -175,11 +175,11 @@ def tokenize(tokenizer: Any, texts: Sequence[str], most: int) -> tuple[Any, int]
     """
     longest = most * _CHARACTERS
     found = tokenizer([text[:longest] for text in texts], truncation=True, max_length=most)
-    n_cut = sum(
+    cut = [
         bool(encoding.overflowing) or len(text) > longest
         for encoding, text in zip(found.encodings, texts, strict=True)
-    )
-    return found, n_cut
+    ]
+    return found, np.array(cut, np.bool_)
 
 
 def by_length(rows: Sequence[Sized]) -> Iterator[NDArray[np.int64]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one, tuned
+from pipeline.models.architecture import Architecture
 from pipeline.models.network import MultiTaskModel
 from pipeline.training.diagnostics import MeanCosines
 from pipeline.training.members import Member, State, Trained, kinds_of
@@ -77,12 +78,13 @@ class Finisher:
     """Makes the ends of members of one structure, the best parameters of complete ones evaluated.
 
     Args:
-        state: Of the members, whose structure alone is kept.
+        architecture: Of the members.
+        n_parameters: Of each.
         placed: The data, where members train.
     """
 
-    def __init__(self, state: FlatState, placed: Placed) -> None:
-        self._architecture, self._n_parameters = state.architecture, state.n_parameters
+    def __init__(self, architecture: Architecture, n_parameters: int, placed: Placed) -> None:
+        self._architecture, self._n_parameters = architecture, n_parameters
         self._placed = placed
 
     def ends(self, everyone: Sequence[Progress]) -> list[Trained]:

@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 
 import torch
 
 from pipeline.data.prepared import Prepared
-from pipeline.training.checkpoint import Checkpoint, Told
+from pipeline.training.checkpoint import Checkpoint, Checkpoints
 from pipeline.training.devices import CPU
 from pipeline.training.ends import Finisher, Progress
 from pipeline.training.epoch_results import note_epoch
-from pipeline.training.members import EpochResult, Member, Stop, Trained
+from pipeline.training.members import EpochResult, Member, Stop, Trained, architecture_of
 from pipeline.training.placement import Placed
 from pipeline.training.population import Population
+from pipeline.training.told import Told
 
 Stops = Mapping[int, Stop]
 """Which members must not go on, by number."""
@@ -93,7 +93,7 @@ def train_epochs(
     prepared: Prepared,
     first_epoch: int = 1,
     placed: Placed | None = None,
-    checkpoints: Path | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Epochs:
     """Trains members of one structure, pausing after each epoch for an answer; see `train`.
 
@@ -107,20 +107,21 @@ def train_epochs(
         prepared: The data.
         first_epoch: Number of the population's first epoch.
         placed: The data where they train; by default on the CPU.
-        checkpoints: Folder of checkpoints: what an earlier run of the same members left there is
-            told again, and trained on. None keeps none.
+        checkpoints: What an earlier run of the same members left there is told again, and
+            trained on; how the array ends stays there, for whoever keeps that to delete. None
+            keeps none.
 
     Returns:
         The ends that no epoch has told; everything in them is in the computer's memory.
     """
     placed = placed or Placed(prepared)
-    checkpoint = Checkpoint(checkpoints, members, first_epoch, placed) if checkpoints else None
+    checkpoint = checkpoints.of(members, first_epoch, placed) if checkpoints else None
     saved = checkpoint.load() if checkpoint else None
     if checkpoint is None or saved is None:
         population = Population(members, prepared, placed=placed)
         begun = _begin(members, first_epoch)
         return (yield from _train(population, begun, first_epoch, [], placed, checkpoint))
-    finisher = Finisher(saved.population.state, placed)
+    finisher = Finisher(architecture_of(members[0], prepared), saved.n_parameters, placed)
     ended: list[Trained] = []
     answers: list[Answer] = []
     for told in saved.told:
@@ -132,6 +133,8 @@ def train_epochs(
             again = train_epochs(members, prepared, first_epoch, placed, checkpoints)
             return (yield from _repeat(again, answers))
         ended = finisher.ends(told.stopped)
+    if saved.population is None:
+        return ended
     epoch = first_epoch + len(saved.told)
     return (yield from _train(saved.population, saved.progress, epoch, ended, placed, checkpoint))
 
@@ -158,7 +161,8 @@ def _train(
     checkpoint: Checkpoint | None,
 ) -> Epochs:
     """Trains a population from an epoch on; `ended` are the ends that no epoch has told."""
-    finisher = Finisher(population.state, placed)
+    state = population.state
+    finisher = Finisher(state.architecture, state.n_parameters, placed)
     for epoch in count(first_epoch):
         losses = population.train_epoch(epoch).cpu()
         results = note_epoch(population, progress, placed, epoch, losses)
@@ -167,16 +171,15 @@ def _train(
         stopped = _stop(progress, answer.stops)
         ended = finisher.ends(stopped)
         progress |= _begin(answer.joining, epoch + 1)
-        if not progress:
-            break
-        _regroup(population, progress, answer.joining)
+        if progress:
+            _regroup(population, progress, answer.joining)
         if checkpoint and answer.joining:  # it tells of those who start together
             checkpoint.drop()
             checkpoint = None
         if checkpoint:
             checkpoint.note(Told(results, own, answer.stops, stopped), population, progress)
-    if checkpoint:
-        checkpoint.drop()
+        if not progress:
+            break
     return ended
 
 

@@ -22,6 +22,7 @@ from pipeline.study.loading import Study
 from pipeline.tracking.tracker import NullTracker
 from pipeline.training.loop import train
 from pipeline.training.members import EpochResult
+from pipeline.training.population import Population
 
 LEARNERS = [
     Learner(tasks, seed) for seed in (1, 2) for tasks in ((0, 1, 2, 3), (0,), (1,), (0, 1), (0, 2))
@@ -122,6 +123,40 @@ def test_a_kill_loses_no_more_than_an_array_a_worker(
     assert len(resumed.submitted) == 4 - kept
     straight = run(make(params={}), InProcess(prepared))
     assert found == straight
+
+
+def test_an_array_that_ended_and_was_not_kept_is_not_trained_again(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = synthetic_study(
+        1.0, 5, train__epochs=4, search__population=3, train__checkpoint_minutes=1e-9
+    )
+    trained: list[tuple[list[int], int]] = []
+    train_epoch = Population.train_epoch
+
+    def note(population: Population, epoch: int) -> Any:
+        trained.append(([member.number for member in population.members], epoch))
+        return train_epoch(population, epoch)
+
+    monkeypatch.setattr(Population, "train_epoch", note)
+
+    def learned(name: str) -> Any:
+        folder = StudyFolder(tmp_path / name, "synthetic")
+        learners = Learners(study, prepared, folder, {}, NullTracker())
+        backend = InProcess(prepared, checkpoints=folder.checkpoints / "groups")
+        found = run(learners, backend)
+        assert not [*(folder.checkpoints / "groups").iterdir()], "each goes when it is kept"
+        return found, [learners.outputs(one, "test") for one in LEARNERS]
+
+    expected = learned("straight")
+    course, trained[:] = list(trained), []
+    with monkeypatch.context() as patched:
+        patched.setattr(Learners, "_save_model", None)
+        with pytest.raises(TypeError):
+            learned("killed")
+    found = learned("killed")
+    assert trained == course
+    np.testing.assert_equal(found, expected)
 
 
 def test_results_do_not_depend_on_workers(prepared: Prepared, tmp_path: Path) -> None:

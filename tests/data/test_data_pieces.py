@@ -172,3 +172,29 @@ def test_pieces_of_rows_do_not_shape_the_encoder(tmp_path: Path) -> None:
     # Where letters are no rows, their pieces are all there is: a word weighs by pieces that have
     # it, of which "case" is in a third.
     assert found[2]["tfidf.word_idf"].max() > found[0]["tfidf.word_idf"].max()
+
+
+def test_pieces_are_not_counted_as_documents() -> None:
+    study = """
+name: s
+sources: {notes: {text: body}}
+tasks:
+  grade: {kind: binary, target: grade}
+  gist: {kind: summarisation, target: gist, text: body, budget: {sentences: 1}}
+split: {column: part}
+model: {encoder: {kind: bag, max_words: 8}}
+"""
+    rows = [
+        {"body": f"Word number{i} comes first. The same in all.", "gist": f"Word number{i}",
+         "grade": ["a", "b"][i % 2], "part": ["train", "train", "train", "valid", "test"][i % 5]}
+        for i in range(40)
+    ]  # fmt: skip
+    rows[0]["body"] += " " + "Many more words. " * 9
+    spec = parse_study(study).spec
+    prepared = build_prepared(spec, {"notes": pd.DataFrame(rows)}, {})
+    # Of the pieces, `The same in all.` stands in every part, and none is longer than 8 words.
+    assert set(prepared.report.duplicates.values()) == {0}
+    said = " ".join(prepared.report.warnings)
+    assert "1 of 40 documents is longer than 8 words, and the encoder `bag`" in said
+    assert "pieces of documents" not in said
+    assert prepared.sizes().endswith("test, pieces of documents among them")

@@ -10,7 +10,7 @@ from text_cases import STUDY, notes
 from pipeline.data.check import check_data
 from pipeline.data.prepare import open_prepared, prepare_data
 from pipeline.data.prepared import Prepared
-from pipeline.data.text_encoding import documents
+from pipeline.data.text_encoding import column_texts, documents
 from pipeline.errors import DataError, StudyError
 from pipeline.study.loading import parse_study
 from pipeline.text.terms import read_words
@@ -78,6 +78,15 @@ def test_several_columns_are_one_document() -> None:
     assert documents(frame, ["b", "missing"]) == ["y", "z", ""]
     with pytest.raises(DataError, match="lacks the text column `q`"):
         documents(frame, ["q"])
+
+
+def test_a_mapping_is_no_text_and_a_list_of_texts_is_one() -> None:
+    texts = pd.Series(["a", ["One here.", None, "Two."], np.array(["x", "y"]), [1, 2], [], None],
+                      name="body")  # fmt: skip
+    found = column_texts(texts)
+    assert found == ["a", "One here.\n\nTwo.", "x\n\ny", "[1, 2]", None, None]
+    with pytest.raises(DataError, match=r"`body` must hold texts\. Found a mapping in row 2: {'a'"):
+        column_texts(pd.Series(["a", {"a": "b"}], name="body"))
 
 
 def test_bytes_are_named_by_row(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from driver_cases import small_study
@@ -11,8 +13,11 @@ from kill_cases import Launches
 from search_cases import Crash, Launcher, Memory, check, plain
 
 from pipeline.data.prepared import Prepared
+from pipeline.driver.beside import RowsBeside
 from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.rows import baseline_rows
 from pipeline.study.loading import load_study
+from pipeline.tracking.tracker import NullTracker
 from pipeline.training.population import Population
 
 STUDY = """
@@ -83,6 +88,128 @@ def test_a_search_goes_on_in_the_middle_of_its_arrays(
         assert not killed.folder.checkpoints.exists()
 
 
+@dataclass
+class CrashesAt:
+    """Dies in a call of a method of study folders, from 0, before it does anything."""
+
+    method: str
+    call: int
+
+    def __enter__(self) -> None:
+        left = iter(range(self.call))
+        save = getattr(StudyFolder, self.method)
+
+        def save_or_die(folder: StudyFolder, *arguments: Any) -> None:
+            if next(left, None) is None:
+                raise Crash
+            save(folder, *arguments)
+
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(StudyFolder, self.method, save_or_die)
+
+    def __exit__(self, *error: object) -> None:
+        self._patch.undo()
+
+
+@pytest.mark.parametrize(
+    ("method", "call", "n_arrays"),
+    [("save_outcome", 0, 2), ("save_outcome", 1, 1), ("save_model", 5, 3),
+     ("save_finalists", 0, 3)],
+)  # fmt: skip
+def test_a_kill_between_the_end_of_arrays_and_their_keeping_costs_no_training(
+    method: str,
+    call: int,
+    n_arrays: int,
+    prepared: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = small_study(train__checkpoint_minutes=1e-9)
+    straight = Launcher(study, prepared, StudyFolder(tmp_path / "straight", "small"))
+    dies = DiesAt(monkeypatch)
+    expected = plain(straight.launch())
+    course = dies.trained
+
+    killed = Launcher(study, prepared, StudyFolder(tmp_path / "killed", "small"))
+    dies.trained = []
+    with CrashesAt(method, call), pytest.raises(Crash):
+        killed.launch()
+    files = [*(killed.folder.checkpoints / "search").iterdir()]
+    assert len(files) == n_arrays, "of what is kept there is none any more"
+    found = killed.launch()
+    assert dies.trained == course
+    assert plain(found) == expected
+    check(killed, found)
+    assert models(killed.folder) == models(straight.folder)
+    assert not killed.folder.checkpoints.exists()
+
+
+def test_baselines_go_on_in_the_middle_of_their_arrays(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(train__checkpoint_minutes=1e-9)
+    dies = DiesAt(monkeypatch)
+
+    def searched(name: str) -> StudyFolder:
+        launcher = Launcher(study, prepared, StudyFolder(tmp_path / name, "small"))
+        launcher.launch()
+        dies.trained = []
+        return launcher.folder
+
+    def baselines(folder: StudyFolder) -> None:
+        files = StudyFolder(folder.path.parent, "small")  # another driver has read nothing yet
+        RowsBeside(study, prepared, files, NullTracker(), lambda said: None, 1).run()
+
+    def outcome(folder: StudyFolder) -> list[Any]:
+        plans = baseline_rows(study, prepared)
+        rows = [folder.row(plan.name) for plan in plans]
+        return [(plain(row.ended()), models(row)) for row in rows]
+
+    straight = searched("straight")
+    baselines(straight)
+    course, n_epochs = list(dies.trained), len(dies.trained)
+    for at in (8, 24, n_epochs - 4):
+        killed = searched(f"killed{at}")
+        dies.at = at
+        with pytest.raises(Crash):
+            baselines(killed)
+        dies.at = None
+        assert [*(killed.checkpoints / "rows").iterdir()]
+        baselines(killed)
+        # Of each array of the round only the epoch that had not been answered trains again.
+        assert {*dies.trained} == {*course}
+        assert len(dies.trained) <= n_epochs + 9
+        assert outcome(killed) == outcome(straight)
+        assert not killed.checkpoints.exists()
+
+    for method, call in (("save_model", 2), ("save_outcome", 0), ("save_finalists", 0)):
+        killed = searched(f"{method}{call}")
+        with CrashesAt(method, call), pytest.raises(Crash):
+            baselines(killed)
+        baselines(killed)
+        assert dies.trained == course
+        assert outcome(killed) == outcome(straight)
+        assert not killed.checkpoints.exists()
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_where_no_checkpoint_can_be_written_the_search_says_so_once(
+    n_workers: int, prepared: Prepared, tmp_path: Path
+) -> None:
+    study = small_study(train__checkpoint_minutes=1e-9)
+    straight = Launcher(study, prepared, StudyFolder(tmp_path / "straight", "small"))
+    launcher = Launcher(study, prepared, StudyFolder(tmp_path / "small", "small"))
+    launcher.folder.path.mkdir(parents=True)
+    launcher.folder.checkpoints.touch()
+    found = launcher.launch(n_workers=n_workers)
+    assert plain(found) == plain(straight.launch(n_workers=n_workers))
+    check(launcher, found)
+    assert {trial.state for trial in found} == {"complete"}
+    warnings = [said for said in launcher.said if said.startswith("Warning")]
+    assert len(warnings) == 1
+    assert f"cannot be written to {launcher.folder.checkpoints / 'search'}: " in warnings[0]
+
+
 def test_the_free_order_writes_none(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +229,13 @@ def test_the_end_of_one_owner_leaves_the_checkpoints_of_others(tmp_path: Path) -
     for owner in ("search", "rows"):
         (folder.checkpoints / owner).mkdir(parents=True)
         (folder.checkpoints / owner / "a.safetensors").touch()
+    (folder.checkpoints / "rows" / "000017-ab.safetensors").touch()
+    (folder.checkpoints / "rows" / "000004-ab.safetensors").touch()
+    folder.drop_checkpoints("search", range(16))
+    folder.drop_checkpoints("rows", range(16, 32))
+    assert sorted(path.name for path in folder.checkpoints.glob("*/*")) == [
+        "000004-ab.safetensors", "a.safetensors", "a.safetensors",
+    ]  # fmt: skip
     folder.drop_checkpoints("search")
     assert [path.name for path in folder.checkpoints.iterdir()] == ["rows"]
     folder.drop_checkpoints("rows")

@@ -59,6 +59,8 @@ ODD: dict[str, dict[tuple[int, str], Any]] = {
     "half characters": {(9, "body"): "river \ud83d stone.", (9, "gist"): "\ud83d river stone",
                         (9, "head"): "\udead"},
     "HTML": {(12, "body"): "<p>River &amp; stone.</p><script>x</script> <b>Cloud</b> apple."},
+    "lists of sentences": {(18, "body"): ["River stone.", None, "Apple tower. " + "Horse " * 9],
+                           (18, "head"): ["River", "stone"]},
     "missing references": {(13, "gist"): None, (14, "gist"): "?!", (15, "gist"): "<br>"},
     "long references": {(16, "gist"): "river stone " * 300, (17, "gist"): ["river", "stone"]},
 }  # fmt: skip
@@ -66,9 +68,9 @@ TOLD = (
     "3 rows have no reference in `gist`", "4 rows have no word in `body`",
     "4 rows have a reference that is longer than the document",
     "1 rows are so long that only their first pieces are summarised",
-    "4 of 163 documents have no word (2 of train, 1 of valid, 1 of test)",
-    "1 of 163 documents hold tags or entities of HTML",
-    "3 of 163 documents hold control characters or broken ones",
+    "4 of 48 documents have no word (2 of train, 1 of valid, 1 of test)",
+    "1 of 48 documents hold tags or entities of HTML",
+    "2 of 48 documents hold control characters or broken ones",
     f"The longest document has {LONG // 3 * 19:,} characters",
 )  # fmt: skip
 
@@ -105,6 +107,15 @@ def test_the_model_answers_odd_rows(searched: tuple[Session, list[str]], what: s
     assert answers["grade"].isin(["good", "bad"]).all()
     for gist in answers["gist"]:
         assert not set(gist) & set("<\x00\x07\ud83d\udead")
+    if what == "lists of sentences":
+        body = "\n\n".join(text for text in ODD[what][18, "body"] if text)
+        joined = pd.DataFrame({"body": [body], "head": ["River\n\nstone"]})
+        assert answers.to_dict("records") == model.predict(joined).to_dict("records")
+        assert answers["gist"].iloc[0] in (
+            "River stone.",
+            "Apple tower light.",
+            ("Horse " * 9).strip(),
+        )
     if what == "empty documents":
         assert answers["gist"].tolist() == [""] * 4
 

@@ -94,7 +94,7 @@ def test_rows_without_a_text_or_a_reference_are_counted_and_long_ones_cut(store:
     said = " ".join(report.warnings)
     assert "`gist`: 1 rows have no reference" in said
     assert "`gist`: 1 rows have no word" in said
-    assert "1 of 90 documents are longer than 24 tokens" in said
+    assert "1 of 90 documents is longer than 24 tokens" in said
     assert search(study, n_workers=1, **where)["trials"]["complete"] == 2
 
 

@@ -1,5 +1,7 @@
 """Arrays that are broken off go on from their checkpoint, number for number."""
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,8 @@ import torch
 from training_data import make_prepared, member
 
 from pipeline.data.prepared import Prepared
-from pipeline.training import checkpoint
+from pipeline.training import checkpoint, provenance
+from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.loop import Answer, EpochEnd, train_epochs
 from pipeline.training.members import Member, Stop, Trained
 from pipeline.training.placement import Placed
@@ -48,12 +51,13 @@ def answer_to(end: EpochEnd) -> Answer:
 def run(
     array: Sequence[Member],
     data: Prepared,
-    folder: Path | None,
+    folder: Path | Checkpoints | None,
     until: int | None = None,
     placed: Placed | None = None,
 ) -> tuple[list[EpochEnd], dict[int, Trained]]:
     """Trains an array, or breaks it off while it waits for the answer to an epoch."""
-    epochs = train_epochs(array, data, placed=placed, checkpoints=folder)
+    kept = Checkpoints(folder) if isinstance(folder, Path) else folder
+    epochs = train_epochs(array, data, placed=placed, checkpoints=kept)
     told: list[EpochEnd] = []
     rest: list[Trained] = []
     try:
@@ -108,9 +112,10 @@ def test_an_array_broken_off_goes_on_to_the_same_numbers(
                       5: "diverged"}  # fmt: skip
     for until in (2, PRUNED_AT, PRUNED_AT + 1, EPOCHS):
         run(array, data, tmp_path, until)
-        assert len([*tmp_path.iterdir()]) == 1
+        (file,) = tmp_path.iterdir()
+        assert file.name.startswith("000000-")
         same(run(array, data, tmp_path), straight)
-        assert not [*tmp_path.iterdir()]
+        file.unlink()
 
 
 def test_what_was_told_is_not_trained_again(
@@ -127,6 +132,62 @@ def test_what_was_told_is_not_trained_again(
     monkeypatch.setattr(checkpoint.Population, "train_epoch", note)
     run(members(), data, tmp_path)
     assert trained == [6, 7, 8, 9]
+
+
+def test_how_an_array_ended_is_told_again_without_training(
+    data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = run(members(), data, None)
+    first = run(members(), data, tmp_path)
+    monkeypatch.setattr(checkpoint.Population, "train_epoch", None)
+    for _ in range(2):  # nobody has said that it was kept
+        again = run(members(), data, tmp_path)
+        same(again, straight)
+        seconds = [{n: one.seconds for n, one in ends.items()} for _, ends in (first, again)]
+        assert seconds[0] == seconds[1]
+
+
+def test_an_array_of_which_nothing_is_left_is_told_again_too(
+    data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = [member(0, epochs=3, lr=1e30, batch_size=16, checkpoint_minutes=ALWAYS)]
+    straight = run(array, data, tmp_path)
+    assert straight[1][0].state == "diverged"
+    monkeypatch.setattr(checkpoint.Population, "train_epoch", None)
+    same(run(array, data, tmp_path), straight)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_left_out_with_one_warning(
+    data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = run(members(), data, None)
+    said: list[str] = []
+    (tmp_path / "file").touch()
+    nowhere = Checkpoints(tmp_path / "file" / "checkpoints", said.append)
+    same(run(members(), data, nowhere), straight)
+    same(run(members(), data, nowhere), straight)
+    assert len(said) == 1
+    assert said[0].startswith(f"Warning: checkpoints cannot be written to {nowhere.folder}: ")
+    assert "train.checkpoint_minutes" in said[0]
+
+    run(members(), data, tmp_path, 5)
+    (before,) = (path for path in tmp_path.iterdir() if path.name != "file")
+    content = before.read_bytes()
+
+    def full(path: Path) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "whole_file", full)
+        full_disk = Checkpoints(tmp_path, said.append)
+        same(run(members(), data, full_disk), straight)
+    assert said[1:] == [
+        f"Warning: checkpoints cannot be written to {tmp_path}: [Errno {errno.ENOSPC}] No space "
+        "left on device. Training goes on; a kill costs all that no checkpoint has. Free the "
+        "disk, or set `train.checkpoint_minutes: 0`."
+    ]
+    assert before.read_bytes() == content  # what was there is good still
+    same(run(members(), data, tmp_path), straight)
 
 
 def test_an_array_may_be_broken_off_again_and_again(data: Prepared, tmp_path: Path) -> None:
@@ -149,20 +210,20 @@ def test_nothing_is_written_before_the_minutes_are_over(
     minutes: float | None, data: Prepared, tmp_path: Path
 ) -> None:
     run(members(minutes), data, tmp_path / "checkpoints", EPOCHS)
+    run(members(minutes), data, tmp_path / "checkpoints")
     assert not (tmp_path / "checkpoints").exists()
 
 
 def test_the_minutes_themselves_may_change(data: Prepared, tmp_path: Path) -> None:
     run(members(), data, tmp_path, 5)
     same(run(members(None), data, tmp_path), run(members(), data, None))
-    assert not [*tmp_path.iterdir()]
 
 
 def test_a_checkpoint_of_anything_else_is_not_used(
     data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def path(array: Sequence[Member], prepared: Prepared = data, bf16: bool = False) -> Path:
-        return checkpoint.Checkpoint(tmp_path, array, 1, Placed(prepared, bf16=bf16)).path
+        return Checkpoints(tmp_path).of(array, 1, Placed(prepared, bf16=bf16)).path
 
     array = members()
     found = [
@@ -173,9 +234,9 @@ def test_a_checkpoint_of_anything_else_is_not_used(
         path(array, replace(data, data_digest="e" * 32)),
         path(array, replace(data, prepared_digest="q" * 32)),
         path(array, bf16=True),
-        checkpoint.Checkpoint(tmp_path, array, 2, Placed(data)).path,
+        Checkpoints(tmp_path).of(array, 2, Placed(data)).path,
     ]
-    monkeypatch.setattr(checkpoint, "_code", lambda: "other code")
+    monkeypatch.setattr(provenance, "_code", lambda: "other code")
     found.append(path(array))
     assert len({*found}) == len(found)
 
@@ -184,10 +245,10 @@ def test_own_code_that_changed_is_another_array(tmp_path: Path, monkeypatch: Any
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_trunk_of_checkpoints.py").write_text("A = 1\n")
     named = [{"model": {"sharing": "my_trunk_of_checkpoints:Trunk"}}]
-    before = checkpoint._own_code(named)
+    before = provenance._own_code(named)
     (tmp_path / "my_trunk_of_checkpoints.py").write_text("A = 2\n")
-    assert checkpoint._own_code(named) != before
-    assert checkpoint._own_code([]) != before
+    assert provenance._own_code(named) != before
+    assert provenance._own_code([]) != before
 
 
 def test_what_own_code_imports_changed_too(tmp_path: Path, monkeypatch: Any) -> None:
@@ -195,15 +256,47 @@ def test_what_own_code_imports_changed_too(tmp_path: Path, monkeypatch: Any) -> 
     (tmp_path / "my_trunk_that_imports.py").write_text("from my_layers_of_checkpoints import A\n")
     (tmp_path / "my_layers_of_checkpoints.py").write_text("A = 1\n")
     named = [{"model": {"sharing": "my_trunk_that_imports:Trunk"}}]
-    before = checkpoint._own_code(named)
+    before = provenance._own_code(named)
     (tmp_path / "my_layers_of_checkpoints.py").write_text("A = 2\n")
-    assert checkpoint._own_code(named) != before
+    assert provenance._own_code(named) != before
+
+
+def test_libraries_count_where_a_member_uses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def named(strategy: str, encoder: Any, kind: str) -> dict[str, str]:
+        weighting, model = {"strategy": strategy}, {"encoder": {"kind": encoder}}
+        members = [{"weighting": weighting, "model": model, "tasks": {"a": {"kind": kind}}}]
+        return provenance.library_versions(members)
+
+    monkeypatch.setattr(provenance, "version", lambda module: f"{module} 1")
+    assert named("fixed", "tfidf", "binary") == {}
+    assert named("balance:mgda", "tfidf", "binary") == {"torchjd": "torchjd 1"}
+    assert {*named("balance:upgrad", "tfidf", "binary")} == {"qpsolvers", "quadprog", "torchjd"}
+    for found in (
+        named("fixed", "pretrained", "binary"),
+        named("fixed", ["tfidf", "pretrained"], "binary"),
+        named("fixed", "tfidf", "abstractive_pretrained"),
+    ):
+        assert found == {"transformers": "transformers 1"}
+
+
+def test_the_version_of_a_library_changes_the_name(
+    data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def names() -> list[str]:
+        arrays = (members(), members(strategy="balance:mgda"))
+        return [Checkpoints(tmp_path).of(array, 1, Placed(data)).path.name for array in arrays]
+
+    before = names()
+    monkeypatch.setattr(provenance, "version", lambda module: "another")
+    plain, balanced = names()
+    assert plain == before[0]
+    assert balanced != before[1]
 
 
 def test_other_answers_than_before_train_the_array_anew(data: Prepared, tmp_path: Path) -> None:
     array = members()
     run(array, data, tmp_path, 7)
-    spared = train_epochs(array, data, checkpoints=tmp_path)
+    spared = train_epochs(array, data, checkpoints=Checkpoints(tmp_path))
     straight = train_epochs(array, data)
     told: list[list[EpochEnd]] = [[], []]
     rest: list[list[Trained]] = [[], []]
@@ -220,7 +313,7 @@ def test_other_answers_than_before_train_the_array_anew(data: Prepared, tmp_path
     )
     same(ours, theirs)
     assert ours[1][3].state == "complete"
-    assert not [*tmp_path.iterdir()]
+    assert len([*tmp_path.iterdir()]) == 1
 
 
 def test_a_damaged_checkpoint_counts_for_nothing(data: Prepared, tmp_path: Path) -> None:
