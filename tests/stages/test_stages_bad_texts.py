@@ -14,7 +14,8 @@ from pipeline import search, train
 from pipeline.errors import DataError
 from pipeline.serving.loading import LoadedModel
 from pipeline.serving.server import example_request
-from pipeline.stages.session import Session, find_trial, model_of, open_searched
+from pipeline.stages.session import Session, open_searched
+from pipeline.stages.trials import find_trial, model_of
 from pipeline.study.loading import parse_study
 from pipeline.tracking.store import Store
 
