@@ -107,7 +107,7 @@ def test_english_clauses_keep_numbers_and_times_whole() -> None:
 
 @pytest.mark.parametrize("word", ["word ", 'He said "no."It. ', "a.", '".', "\u6c34\u3002", "x\n"])
 def test_a_very_long_document_takes_linear_time(word: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     text = word * 200_000
     assert "".join(split_sentences(text)) == text
-    assert time.perf_counter() - started < 8
+    assert time.process_time() - started < 8  # of the processor: others may use it too
