@@ -16,7 +16,7 @@ from pipeline.comparison.learners import Learner, Learners
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import Event, InProcess, one_thread
 from pipeline.driver.launch import make_backend
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import Interrupted, TrainingError
 from pipeline.study.loading import Study
 from pipeline.tracking.tracker import NullTracker

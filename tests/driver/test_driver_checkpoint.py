@@ -14,8 +14,9 @@ from search_cases import Crash, Launcher, Memory, check, plain
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.beside import RowsBeside
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
 from pipeline.driver.rows import baseline_rows
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.study.loading import load_study
 from pipeline.tracking.tracker import NullTracker
 from pipeline.training.population import Population
