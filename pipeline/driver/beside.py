@@ -217,7 +217,7 @@ def _what(asked: Sequence[tuple[SearchedRow, AskedCohort]]) -> str:
     rows = listed([row.row.name for row, _ in asked])
     numbers = sorted({number for _, found in asked for number in found.cohort.numbers})
     n_trials = sum(len(found.members) for _, found in asked)
-    return f"Trials #{numbers[0]} to #{numbers[-1]} of {rows}, {n_trials} at once, epoch"
+    return f"Trials #{numbers[0]} to #{numbers[-1]} of {rows}, {n_trials} trials, epoch"
 
 
 def _start(asked: Sequence[tuple[SearchedRow, AskedCohort]]) -> None:

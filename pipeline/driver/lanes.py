@@ -86,7 +86,7 @@ def train_lanes(
         rule: Prunes within each lane that has no rule of its own.
         stopping: Asked between epochs; True ends everything with `Interrupted`.
         once_started: See `CohortRun.run`.
-        told: Told the latest epoch of any member, and the most that one may have.
+        told: Told the latest epoch of any member, from 0, and the most that one may have.
 
     Raises:
         Interrupted: `stopping` said so; nothing counts.
@@ -108,6 +108,8 @@ def train_lanes(
         for index, own in by_lane.items():
             lanes[index].on_epochs(own)
 
+    if told is not None:
+        told(0, n_epochs)
     pruner = LanePruner(rule, lanes, places)
     run = CohortRun(backend, members, population, pruner, {}, on_epochs, stopping)
     trained: list[list[Trained]] = [[] for _ in lanes]

@@ -107,11 +107,21 @@ class LongWork:
             self._say(self._line(now))
 
     def _shown(self) -> Text:
+        width = self._live.console.width if self._live is not None else None
         with self._lock:
-            line = self._line(self._clock()) if self._doing else ""
+            line = self._line(self._clock(), width) if self._doing else ""
             return Text(line, no_wrap=True, overflow="ellipsis")
 
-    def _line(self, now: float) -> str:
+    def _line(self, now: float, width: int | None = None) -> str:
         done, total = self._done
         of_how_much = "" if total is None else f" of {total:,}"
-        return f"{self._doing}: {done:,}{of_how_much}, {duration(now - self._since)}"
+        far = f": {done:,}{of_how_much}, {duration(now - self._since)}"
+        return (self._doing if width is None else _cut(self._doing, width - len(far))) + far
+
+
+def _cut(text: str, most: int) -> str:
+    """Takes out what stands before the last word of a long text, which says what is counted."""
+    if len(text) <= most:
+        return text
+    start, _, end = text.rpartition(" ")
+    return f"{start[: max(0, most - len(end) - 2)]}\u2026 {end}"

@@ -92,15 +92,21 @@ def _train_one(
     run_id = tracker.start_trials([start])[number]
     history: list[EpochRecord] = []
 
+    progress = LongWork()
+
+    def tell(epoch: int) -> None:
+        progress(f"Training {name}, epochs", epoch, member.train.epochs)
+
     def on_epoch(results: list[EpochResult]) -> Stops:
         epoch = epoch_record(results[0], prepared, now_ms())
         history.append(epoch)
         tracker.log_epoch(run_id, epoch.epoch, tracked_metrics(epoch), epoch.timestamp_ms)
-        progress(f"Training {name}, epochs", epoch.epoch, member.train.epochs)
+        tell(epoch.epoch)
         return {}
 
     try:
-        with LongWork() as progress:
+        with progress:
+            tell(0)
             result = train_alone(session, member, on_epoch, first_epoch)
     except BaseException as error:
         state: State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"

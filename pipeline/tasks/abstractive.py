@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.tasks import metrics
 from pipeline.tasks.base import Decoded, Kind, TaskInfo
-from pipeline.tasks.documents import Documents
+from pipeline.tasks.documents import AboutDocuments, Documents
 from pipeline.tasks.labels import no_labels, target_columns
 from pipeline.tasks.metrics import Array, Metric, Values
 from pipeline.text.words import SPECIALS, fit_vocabulary, number_words, spell, split_words
@@ -34,7 +34,7 @@ DEFAULTS = {"vocabulary": 6000, "read": 120, "write": 24, "width": 96, "beam": 3
 
 
 @dataclass(frozen=True)
-class Written(Decoded):
+class Written(AboutDocuments):
     """Numbers of written words, (K, N, T), with what makes texts of them."""
 
     documents: Documents | None = None
@@ -42,6 +42,9 @@ class Written(Decoded):
 
     def texts(self, target: Array, member: int) -> list[str]:
         """Returns the text that a member wrote for each row of an (N, 1 + T + S) target."""
+        return self.once(f"texts of {member}", target, lambda: self._texts(target, member))
+
+    def _texts(self, target: Array, member: int) -> list[str]:
         assert self.documents is not None, "a text is written from a document"
         assert self.spelled is not None, "a text has words"
         return [
@@ -59,7 +62,8 @@ def numbers_of(target: Array) -> list[int]:
 
 def _rouge_of(name: str) -> Callable[[Array, Any, Array | None], Values]:
     def mean_rouge(target: Array, written: Written, weight: Array | None = None) -> Values:
-        return metrics.mean(_scores(name, target, written), weight)
+        found = written.once(name, target, lambda: _scores(name, target, written))
+        return metrics.mean(found, weight)
 
     return mean_rouge
 

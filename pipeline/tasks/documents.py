@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.tasks.base import Decoded
 from pipeline.text.choice import Budget, choose, choose_near, join, n_words
 from pipeline.text.cleaning import shown_text
 from pipeline.text.rouge import copied_share, length_ratio, rouge
@@ -21,6 +22,8 @@ MOST_PIECES = 1000
 """Pieces of a document that may be chosen; a longer document is summarised from its first."""
 
 Unit = Literal["sentence", "clause"]
+
+_Made = TypeVar("_Made")
 
 
 def split_document(text: str, unit: Unit) -> tuple[str, ...]:
@@ -143,6 +146,31 @@ class Documents:
                 for pieces, references, *title in stored
             )
         )
+
+
+@dataclass(frozen=True)
+class AboutDocuments(Decoded):
+    """Answers that are scored by texts, which take long to make; those of one target are kept."""
+
+    _made: dict[str, tuple[NDArray[Any], Any]] = field(
+        default_factory=dict, repr=False, compare=False, kw_only=True
+    )
+
+    def once(self, what: str, target: NDArray[Any], make: Callable[[], _Made]) -> _Made:
+        """Returns what is made of a target, made once while the same array is asked for.
+
+        A bootstrap asks for the scores of the same rows under each of its draws.
+
+        Args:
+            what: Names it.
+            target: Of the rows.
+            make: Makes it.
+        """
+        known = self._made.get(what)
+        if known is None or known[0] is not target:
+            known = self._made[what] = (target, make())
+        found: _Made = known[1]
+        return found
 
 
 def score_text(metric: str, summary: str, document: Document) -> float:

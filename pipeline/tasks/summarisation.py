@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.tasks import metrics
 from pipeline.tasks.base import Decoded, Kind, TaskInfo
-from pipeline.tasks.documents import Document, Documents, split_document
+from pipeline.tasks.documents import AboutDocuments, Document, Documents, split_document
 from pipeline.tasks.labels import no_labels, target_columns
 from pipeline.tasks.losses import logistic, smoothed
 from pipeline.tasks.metrics import Array, Metric, Values
@@ -38,7 +38,7 @@ LABEL, DOCUMENT, PIECE = range(3)
 
 
 @dataclass(frozen=True)
-class Ranked(Decoded):
+class Ranked(AboutDocuments):
     """Scores of pieces, with what makes summaries of them.
 
     Attributes:
@@ -58,6 +58,9 @@ class Ranked(Decoded):
             target: (N, 3) of the rows; the pieces of a document stand in rising order.
             member: Whose scores.
         """
+        return self.once(f"chosen by {member}", target, lambda: self._chosen(target, member))
+
+    def _chosen(self, target: Array, member: int) -> list[tuple[int, tuple[int, ...]]]:
         assert self.documents is not None, "a summary is made of documents"
         assert self.budget is not None, "a summary has a budget"
         scores = self.values[member]
@@ -84,17 +87,29 @@ def _whole(decoded: Decoded) -> Any:
 def _rouge_of(name: str) -> Callable[[Array, Any, Array | None], Values]:
     def mean_rouge(target: Array, ranked: Ranked, weight: Array | None = None) -> Values:
         """Returns the mean over documents; a weight is that of a document's first row."""
-        assert ranked.documents is not None, "a summary is made of documents"
-        found = np.array(
-            [
-                [ranked.documents.score(name, *choice) for choice in ranked.chosen(target, member)]
-                for member in range(len(ranked.values))
-            ]
-        )
-        firsts = [rows[0] for _, rows in rows_of_documents(target)]
-        return metrics.mean(found, None if weight is None else weight[:, firsts])
+        found = ranked.once(name, target, lambda: _scores(name, target, ranked))
+        if weight is not None:
+            weight = weight[:, ranked.once("firsts", target, lambda: _firsts(target))]
+        return metrics.mean(found, weight)
 
     return mean_rouge
+
+
+def _scores(name: str, target: Array, ranked: Ranked) -> Array:
+    """Returns the (K, documents) scores of members' choices."""
+    documents = ranked.documents
+    assert documents is not None, "a summary is made of documents"
+    return np.array(
+        [
+            [documents.score(name, *choice) for choice in ranked.chosen(target, member)]
+            for member in range(len(ranked.values))
+        ]
+    )
+
+
+def _firsts(target: Array) -> list[int]:
+    """Returns the first row of each document."""
+    return [int(rows[0]) for _, rows in rows_of_documents(target)]
 
 
 class Summarisation(Kind):
@@ -192,12 +207,13 @@ class Summarisation(Kind):
         return Ranked(scores, None, self._documents, self.budget, self.near)
 
     def documents_of(self, frame: pd.DataFrame) -> list[Document]:
-        """Splits the documents of raw rows; a missing one has no pieces."""
+        """Splits the documents of raw rows; a missing one, as of another source, has no pieces."""
         text, title = self.info.options["text"], self.info.options["title"]
-        titles = frame[title] if title is not None else [None] * len(frame)
+        none = [None] * len(frame)
+        texts, titles = frame.get(text, none), frame.get(title, none)
         return [
             Document(split_document(cell_text(one), self.info.options["unit"]), (), cell_text(head))
-            for one, head in zip(frame[text], titles, strict=True)
+            for one, head in zip(texts, titles, strict=True)
         ]
 
     def rows_of(self, documents: list[Document]) -> pd.DataFrame:

@@ -101,13 +101,13 @@ def test_who_trains_is_told_with_each_epoch(straight, study) -> None:
     rows = ", ".join(ROWS)
     finalists = next(what for what, _, _ in told if what.startswith("Finalists of equal_weights #"))
     assert finalists.endswith(" and 3 more, 18 models, epoch")
-    whats = [f"Trials #0 to #3 of {rows}, 12 at once, epoch",
-             f"Trials #4 to #5 of {rows}, 6 at once, epoch", finalists]  # fmt: skip
+    whats = [f"Trials #0 to #3 of {rows}, 12 trials, epoch",
+             f"Trials #4 to #5 of {rows}, 6 trials, epoch", finalists]  # fmt: skip
     assert list(dict.fromkeys(what for what, _, _ in told)) == whats
     for what in whats:
         epochs = [epoch for one, epoch, _ in told if one == what]
         assert sorted(epochs) == epochs
-        assert {*epochs} == {*range(1, n_epochs + 1)}
+        assert {*epochs} == {*range(n_epochs + 1)}
     assert {total for _, _, total in told} == {n_epochs}
 
 

@@ -91,7 +91,7 @@ def test_observers_are_told_everything_in_order(launcher) -> None:
     events = [event for event in watcher.told if event != "epoch"]
     assert list(dict.fromkeys(events)) == [
         "start 0/6", "start [0, 1, 2, 3]", "done [0, 1, 2, 3]", "start [4, 5]", "done [4, 5]",
-        *(f"Finalists of tuned #5, tuned #1, 6 models, epoch {n}/3" for n in (1, 2, 3)), "end",
+        *(f"Finalists of tuned #5, tuned #1, 6 models, epoch {n}/3" for n in (0, 1, 2, 3)), "end",
     ]  # fmt: skip
     again = Watcher()
     launcher.launch(watcher=again)

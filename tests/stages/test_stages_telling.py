@@ -79,6 +79,20 @@ def test_on_a_terminal_one_line_changes_and_messages_stand_above_it() -> None:
     assert file.getvalue().endswith("\x1b[2K")  # nothing of the line stays
 
 
+def test_a_long_line_loses_its_middle_and_not_how_far_it_is() -> None:
+    file = io.StringIO()
+    what = "Finalists of equal_weights #12, alone-left #3, alone-right #4, 25 models, epoch"
+    with LongWork(console=Console(file=file, force_terminal=True, width=60)) as tell:
+        tell(what, 7, 24)
+        for _ in range(40):
+            if "7 of 24" in file.getvalue():
+                break
+            time.sleep(0.05)
+    line = "Finalists of equal_weights #12, alone-l\u2026 epoch: 7 of 24, 0 s"
+    assert len(line) == 60
+    assert line in file.getvalue()
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_long_work_is_silent_where_the_logger_says_so(
     terminal: bool, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,6 @@
 """Written summaries: words and numbers, copies as the source has them, texts that are scored."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,32 @@ def test_a_metric_is_the_mean_rouge_of_the_written_texts() -> None:
     assert found[1] == pytest.approx(expected[0], abs=0.2)
     weighted = kind.metrics["rouge1"](target, kind.decode(answers[None]), np.array([[0.0, 2.0]]))
     assert weighted == pytest.approx([1.0])
+
+
+def test_texts_are_made_once_for_the_draws_of_a_bootstrap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spelled: list[str] = []
+    spell_one = Abstractive.spelled
+
+    def note(kind: Abstractive, numbers: Sequence[int], source: str) -> str:
+        spelled.append(source)
+        return spell_one(kind, numbers, source)
+
+    monkeypatch.setattr(Abstractive, "spelled", note)
+    kind = writer()
+    target = kind.encode(frame())[:2]
+    decoded = kind.decode(target[:, 1:6].astype(np.float64)[::-1][None])
+    draws = [np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([[2.0, 0.0]])]
+    found = [kind.metrics["rouge1"](target, decoded, drawn) for drawn in draws]
+    kind.metrics["rouge2"](target, decoded)
+    assert spelled == TEXTS
+    turned = kind.metrics["rouge1"](target[::-1], decoded)  # of other rows all is made anew
+    assert turned == pytest.approx([1.0])
+    assert len(spelled) == 4
+    for drawn, value in zip(draws, found, strict=True):
+        alone = kind.decode(decoded.values)
+        np.testing.assert_array_equal(kind.metrics["rouge1"](target, alone, drawn), value)
 
 
 def test_the_constant_is_the_most_frequent_reference() -> None:

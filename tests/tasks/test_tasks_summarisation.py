@@ -64,6 +64,31 @@ def test_weights_are_those_of_whole_documents() -> None:
     assert kind.n_examples(TARGET) == 3
 
 
+def test_pieces_are_chosen_once_for_the_draws_of_a_bootstrap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen: list[int] = []
+    choose = Document.choose
+
+    def note(document: Document, scores: Any, budget: Any, near: bool) -> tuple[int, ...]:
+        chosen.append(len(scores))
+        return choose(document, scores, budget, near)
+
+    monkeypatch.setattr(Document, "choose", note)
+    kind = summary(BudgetSpec(sentences=1))
+    values = np.array([0.0, 3, 1, 2, 1, 0])[None, :, None]
+    decoded = kind.decode(values)
+    draws = [np.array([times], np.float64)[:, TARGET[:, 1].astype(int)]
+             for times in ([2, 0, 1], [0, 1, 2])]  # fmt: skip
+    found = [kind.metrics["rouge1"](TARGET, decoded, drawn) for drawn in draws]
+    assert chosen == [3, 2, 1]
+    for drawn, value in zip(draws, found, strict=True):
+        alone = kind.metrics["rouge1"](TARGET, kind.decode(values), drawn)
+        np.testing.assert_array_equal(alone, value)
+    kind.metrics["rouge1"](TARGET.copy(), decoded)  # of other rows they are chosen anew
+    assert len(chosen) == 4 * 3
+
+
 def test_the_budget_of_a_reference_is_its_length_and_serving_takes_the_share() -> None:
     kind = summary(BudgetSpec(share=0.3, reference=True))
     scores = np.array([0.0, 3, 2, 1, 1, 0])[None, :, None]
