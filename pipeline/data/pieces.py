@@ -16,7 +16,8 @@ from pipeline.data.hashing import digest
 from pipeline.data.rows import SourceRows, free_name, split_source
 from pipeline.data.text_encoding import Progress, column_texts, told
 from pipeline.errors import DataError
-from pipeline.study.spec import SourceSpec, SplitSpec, StudySpec
+from pipeline.study.source_spec import SourceSpec, SplitSpec
+from pipeline.study.spec import StudySpec
 from pipeline.study.task_spec import BudgetSpec, TaskSpec
 from pipeline.tasks.documents import Document, Documents, split_document
 from pipeline.tasks.summarisation import feature_columns, piece_rows

@@ -18,7 +18,7 @@ from pipeline.driver.study_folder import StudyFolder
 from pipeline.driver.trials import make_predictor
 from pipeline.errors import Interrupted
 from pipeline.study.loading import Study
-from pipeline.study.spec import FinalistsSpec
+from pipeline.study.search_spec import FinalistsSpec
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.members import Member, Trained
 

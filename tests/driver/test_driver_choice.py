@@ -8,7 +8,7 @@ import pytest
 from pipeline.driver.choice import Choice, choose, missing_finalists
 from pipeline.driver.records import Cohort, TrialRecord
 from pipeline.driver.study_folder import StudyFolder
-from pipeline.study.spec import FinalistsSpec
+from pipeline.study.search_spec import FinalistsSpec
 
 SPEC = FinalistsSpec(k=2, seeds=3)
 
