@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.data.columns import FREE_TEXT, type_columns
 from pipeline.data.draft_texts import (
     document_of,
+    is_short_text,
     looks_like_summary,
     named_row,
     summary_settings,
@@ -29,6 +31,7 @@ from pipeline.study.catalogue import names
 from pipeline.study.spec import SourceSpec
 
 _MOST_CLASSES = 20  # integers with more values are numbers rather than labels
+_RARE = 10  # rows of a label, from which on a tenth of them may be all that is not in train
 _SEPARATORS = (";", "|", ",", " ")
 
 _SETTINGS = """\
@@ -92,7 +95,7 @@ def draft_study(
         *([f"    id: {_quoted(id_column)}"] if id_column else []),
         *inputs,
         "tasks:",
-        *(_task_line(task, target, frame) for task, target in tasks.items()),
+        *(_task_line(task, target, frame, split) for task, target in tasks.items()),
         _split_line(frame, split, tasks),
         text_settings(len(frame)) if has_texts else _SETTINGS,
         f"promote: {{model: {json.dumps(study)}, alias: champion}}",
@@ -188,12 +191,15 @@ def _input_lines(
     """
     inputs = [str(column) for column in frame if column not in others]
     types, left_out = type_columns(frame, inputs, {})
+    short = [name for name in inputs if is_short_text(frame, name)]
+    passed = {*short, *counting_columns(frame, list(types))}
+    beside = {name: found for name, found in types.items() if name not in passed}
     read = [target.text for target in targets if target.text is not None]
     if read:  # a summary's document is read by all tasks, and nothing beside it
-        return _text_lines(list(dict.fromkeys(read)), types), True
+        return _text_lines(list(dict.fromkeys(read)), short, beside), True
     texts = [column for column, reason in left_out.items() if reason == FREE_TEXT]
     if texts:
-        return _text_lines(texts, types), True
+        return _text_lines(texts, short, beside), True
     return _drop_lines(frame, types, left_out), False
 
 
@@ -212,12 +218,15 @@ def _drop_lines(
     return lines
 
 
-def _text_lines(texts: Sequence[str], types: Mapping[str, str]) -> list[str]:
+def _text_lines(texts: Sequence[str], short: Sequence[str], types: Mapping[str, str]) -> list[str]:
     """Returns the text columns, and as a comment the columns that could stand beside them."""
     named = ", ".join(map(_quoted, texts))
     lines = [
         f"    text: [{named}]   # read one after the other; keep what is known when predicting"
     ]
+    if more := [name for name in short if name not in texts]:
+        both = ", ".join(map(_quoted, [*more, *texts]))
+        lines.append(f"    # text: [{both}]   # read more; a short text says much")
     for kind in ("numeric", "categorical", "boolean"):
         beside = ", ".join(_quoted(name) for name, found in types.items() if found == kind)
         lines += [f"    # {kind}: [{beside}]   # beside a text only what is listed is read"] * bool(
@@ -228,14 +237,16 @@ def _text_lines(texts: Sequence[str], types: Mapping[str, str]) -> list[str]:
 
 def _task_names(targets: Sequence[_Target]) -> dict[str, _Target]:
     named: dict[str, _Target] = {}
-    for target in targets:
+    for number, target in enumerate(targets, start=1):
         base = _identifier(target.column, "task", "A-Za-z0-9_")
+        if base == "task" and target.column != base:  # no letter that a name may have
+            base = f"task{number}"
         taken = sum(1 for other in named if other == base or other.startswith(f"{base}_again"))
         named[base if not taken else f"{base}_again{taken}"] = target
     return named
 
 
-def _task_line(task: str, target: _Target, frame: pd.DataFrame) -> str:
+def _task_line(task: str, target: _Target, frame: pd.DataFrame, split: str | None) -> str:
     settings = [f"kind: {target.kind}", f"target: {_quoted(target.column)}"]
     if target.separator is not None:
         settings.append(f"separator: {_quoted(target.separator)}")
@@ -243,9 +254,20 @@ def _task_line(task: str, target: _Target, frame: pd.DataFrame) -> str:
         more = summary_settings(frame, target.column, target.text, target.kind)
         settings += [f"{key}: {_quoted(value) if key == 'text' else value}"
                      for key, value in more.items()]  # fmt: skip
+    if target.kind == "multiclass" and _has_rare_labels(frame, target.column, split):
+        settings.append("min_rows: 1")  # else a label that no train row has is refused
     n_labelled = int((~pd.isna(as_text(frame[target.column]))).sum())
     comment = f"{n_labelled:,} of {len(frame):,} rows labelled"
     return f"  {_quoted(task)}: {{{', '.join(settings)}}}   # {comment}"
+
+
+def _has_rare_labels(frame: pd.DataFrame, column: str, split: str | None) -> bool:
+    """Tells whether some label may stand in no train row."""
+    labels = pd.Series(as_text(frame[column]))
+    if split is None:
+        return bool(labels.value_counts().min() < _RARE)
+    inside = np.asarray(as_text(frame[split]) == "train")
+    return bool(labels[inside].value_counts().reindex(labels.dropna().unique()).fillna(0).min() < 2)
 
 
 def _split_line(frame: pd.DataFrame, split: str | None, tasks: dict[str, _Target]) -> str:

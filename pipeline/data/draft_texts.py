@@ -52,6 +52,12 @@ def looks_like_summary(frame: pd.DataFrame, column: str) -> bool:
     return document_of(frame, column, []) is not None
 
 
+def is_short_text(frame: pd.DataFrame, column: str) -> bool:
+    """Tells whether a column holds texts of a few words that differ from row to row, as titles."""
+    texts = references(frame, column, lists=False)
+    return len(set(texts)) > len(texts) / 2 and _middle(texts) >= _FEWEST_WORDS
+
+
 def document_of(frame: pd.DataFrame, target: str, others: Iterable[str]) -> str | None:
     """Returns the column that a summary may be made from: the longest texts of the table.
 

@@ -142,13 +142,7 @@ class Encoder:
         if self.text is not None and not set(self.text.columns) & set(frame.columns):
             absent += self.text.columns
         if absent:
-            others = [str(name) for name in frame.columns if name not in self.columns]
-            close = get_close_matches(absent[0], others, n=1)
-            hint = f"Is `{absent[0]}` there as `{close[0]}`? Rename it. " if close else ""
-            raise DataError(
-                f"The table lacks the input columns {_listed(absent)}. {hint}"
-                "Add what is lacking, empty where it is not known."
-            )
+            raise lacking(frame, absent, self.columns)
         if not frame.columns.is_unique:
             doubled = str(frame.columns[frame.columns.duplicated()][0])
             raise DataError(f"The table has two columns named `{doubled}`. Remove one.")
@@ -212,6 +206,23 @@ class Encoder:
             ),
             None if text is None else TextEncoder.from_json(text, arrays or {}, folder),
         )
+
+
+def lacking(frame: pd.DataFrame, absent: Sequence[str], known: Sequence[str]) -> DataError:
+    """Returns the error of a table that lacks columns.
+
+    Args:
+        frame: The table.
+        absent: What it lacks.
+        known: All columns that are read: others may be one of the absent under another name.
+    """
+    others = [str(name) for name in frame.columns if name not in known]
+    close = get_close_matches(absent[0], others, n=1)
+    hint = f"Is `{absent[0]}` there as `{close[0]}`? Rename it. " if close else ""
+    return DataError(
+        f"The table lacks the input columns {_listed(absent)}. {hint}"
+        "Add what is lacking, empty where it is not known."
+    )
 
 
 def read_numbers(values: "pd.Series[Any]", boolean: bool = False) -> NDArray[np.float64]:

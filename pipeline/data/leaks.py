@@ -56,7 +56,7 @@ def refuse_leaks(
         _refuse_copies(task, target, train, hashes[source])
         texts = [*spec.sources[source].text_columns, *_read_columns(spec, task)]
         texts = [name for name in dict.fromkeys(texts) if name in train]
-        if not texts or spec.tasks[task].kind == "regression":
+        if not texts:
             continue
         found = stands_in(documents(train, texts), as_text(train[target]).tolist())
         name = _shown(spec, task, target)
@@ -136,7 +136,7 @@ def stands_in(texts: Sequence[str], labels: Sequence[str | None]) -> Standing:
     """
     rows = [row for row, label in enumerate(labels) if label is not None][:MOST_ROWS]
     wanted = [" ".join(tokenize(str(labels[row]))) for row in rows]
-    pairs = [(row, label) for row, label in zip(rows, wanted, strict=True) if len(label) > 2]
+    pairs = [(row, label) for row, label in zip(rows, wanted, strict=True) if label]
     if len(pairs) < max(FEWEST_ROWS, len(rows) / 2) or len({label for _, label in pairs}) < 2:
         return Standing(np.zeros(0, dtype=np.bool_))
     found = [f" {' '.join(tokenize(texts[row]))} " for row, _ in pairs]

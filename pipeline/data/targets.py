@@ -100,9 +100,10 @@ def rare_labels(labels: pd.DataFrame, train: NDArray[np.bool_], least: int) -> d
 def _rare_note(task: str, least: int, rare: Mapping[str, int]) -> str:
     shown = ", ".join(f"`{label}` ({n})" for label, n in list(rare.items())[:_MOST_SHOWN])
     more = f" and {len(rare) - _MOST_SHOWN} more" if len(rare) > _MOST_SHOWN else ""
+    have = "no train row has" if least == 1 else f"fewer than {least} train rows have"
     return (
-        f"Task `{task}`: {sum(rare.values()):,} rows have no label, since fewer than {least} "
-        f"train rows have theirs: {shown}{more}."
+        f"Task `{task}`: {sum(rare.values()):,} rows have no label, since {have} theirs: "
+        f"{shown}{more}."
     )
 
 

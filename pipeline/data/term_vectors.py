@@ -110,7 +110,8 @@ class TermVectors:
         cls, texts: Sequence[str], spec: EncoderSpec, progress: Progress | None = None
     ) -> TermVectors:
         """Fits vocabularies and directions on the documents of train."""
-        tfidf = fit_tfidf(texts, tell=named_progress(progress, "Counting terms, documents"))
+        counting = named_progress(progress, "Counting terms, documents")
+        tfidf = fit_tfidf(texts, tell=counting, signs=spec.signs)
         rows = tfidf.transform(texts, named_progress(progress, _WEIGHING))
         matrix = as_matrix(rows, tfidf.n_terms)
         directions = fit_reduction(

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from pipeline.data.encoding import Encoder
+from pipeline.data.encoding import Encoder, lacking
 from pipeline.data.text_encoding import FOLDER
 from pipeline.models.architecture import Architecture
 from pipeline.models.build import load_member
@@ -96,6 +96,7 @@ class Predictor:
         Raises:
             DataError: A column is missing or holds what cannot be read; it names the column.
         """
+        self._check_documents(frame)
         size = _STATE_CHUNK if self.architecture.reads_states else _CHUNK
         starts = range(0, max(len(frame), 1), size)
         chunks = [self._answer(frame.iloc[start : start + size]) for start in starts]
@@ -119,6 +120,22 @@ class Predictor:
             else:
                 answers |= kind.answer(output)
         return answers
+
+    def _check_documents(self, frame: pd.DataFrame) -> None:
+        """Raises a `DataError` where documents to summarise, or their titles, are no columns.
+
+        Of several text columns one is enough: a row of another source has no document.
+        """
+        texts = [] if self.encoder.text is None else list(self.encoder.text.columns)
+        named = [kind.info.options for kind in self._summaries]
+        texts += [options["text"] for options in named if options["text"] not in texts]
+        absent = [options["title"] for options in named
+                  if options["text"] in frame and options["title"] is not None
+                  and options["title"] not in frame]  # fmt: skip
+        if named and not set(texts) & set(frame.columns):
+            absent += texts
+        if absent:
+            raise lacking(frame, absent, self.columns)
 
     def _read(self, rows: pd.DataFrame, inputs: tuple[str, ...]) -> pd.DataFrame:
         """Returns rows in which only some of the inputs stand, as when a task was trained."""

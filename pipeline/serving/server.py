@@ -76,8 +76,10 @@ def example_request(model: LoadedModel) -> dict[str, Any]:
     """
     row: dict[str, Any] = dict.fromkeys(model.columns, _EXAMPLE_TEXT)
     encoder = model.pyfunc.unwrap_python_model().predictor.encoder
-    row |= {column.name: column.median for column in encoder.numeric}
-    row |= {column.name: next(iter(column.categories), None) for column in encoder.categorical}
+    known: dict[str, Any] = {column.name: column.median for column in encoder.numeric}
+    known |= {column.name: next(iter(column.categories), None) for column in encoder.categorical}
+    # What a summary's sentences are described by is computed, and no column of a request.
+    row |= {name: value for name, value in known.items() if name in row}
     try:
         model.predict(pd.DataFrame([row]))
     except Exception as error:

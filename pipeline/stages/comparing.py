@@ -15,19 +15,11 @@ from pipeline.driver.json_files import write_json
 from pipeline.driver.trials import evaluation_metrics
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.stages.evaluating import track_test
+from pipeline.stages.recording import recording
 from pipeline.stages.samples import track_samples
-from pipeline.stages.session import (
-    DEFAULT_STORE,
-    Session,
-    Tables,
-    comparison_file,
-    find_choice,
-    model_of,
-    open_searched,
-    read_comparison,
-    recording,
-)
+from pipeline.stages.session import DEFAULT_STORE, Session, Tables, open_searched
 from pipeline.stages.telling import LongWork, Say, say_on_stderr
+from pipeline.stages.trials import comparison_file, find_choice, model_of, read_comparison
 from pipeline.study.loading import Study
 from pipeline.tracking.records import TrialEnd, TrialStart
 from pipeline.tracking.store import Store

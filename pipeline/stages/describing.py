@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.driver.choice import Choice, choose
 from pipeline.driver.json_files import read_json
@@ -20,10 +20,8 @@ from pipeline.report.sections import Material
 from pipeline.report.study import next_commands
 from pipeline.report.tables import trials_frame
 from pipeline.serving.connection import sqlite_uri
+from pipeline.stages.session import Session
 from pipeline.tracking.store import Store
-
-if TYPE_CHECKING:
-    from pipeline.stages.session import Session
 
 
 def describe(

@@ -11,17 +11,10 @@ from pipeline.driver.trials import evaluation_metrics
 from pipeline.evaluation.evaluate import Evaluation, evaluate_one
 from pipeline.report.tables import choice_line
 from pipeline.serving.predictor import Predictor
-from pipeline.stages.session import (
-    DEFAULT_STORE,
-    Session,
-    Tables,
-    find_choice,
-    find_trial,
-    model_of,
-    open_searched,
-    recording,
-)
+from pipeline.stages.recording import recording
+from pipeline.stages.session import DEFAULT_STORE, Session, Tables, open_searched
 from pipeline.stages.telling import LongWork, Say, say_on_stderr
+from pipeline.stages.trials import find_choice, find_trial, model_of
 from pipeline.study.loading import Study
 from pipeline.tracking.records import now_ms
 from pipeline.tracking.store import Store

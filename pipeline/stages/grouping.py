@@ -23,14 +23,8 @@ from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.errors import InputError
 from pipeline.report.figures import heat_map
-from pipeline.stages.session import (
-    DEFAULT_STORE,
-    Session,
-    Tables,
-    open_session,
-    recording,
-    workers_of,
-)
+from pipeline.stages.recording import recording
+from pipeline.stages.session import DEFAULT_STORE, Session, Tables, open_session, workers_of
 from pipeline.stages.telling import Say, say_on_stderr
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params

@@ -25,8 +25,9 @@ from pipeline.promotion.standalone import Standalone, check_standalone
 from pipeline.serving.bundle import bundle
 from pipeline.serving.loading import load_predictor, model_folder
 from pipeline.serving.predictor import Predictor
-from pipeline.stages.session import Session, Tables, model_of, read_comparison
+from pipeline.stages.session import Session, Tables
 from pipeline.stages.telling import LongWork, Say
+from pipeline.stages.trials import model_of, read_comparison
 from pipeline.tasks.abstractive import Abstractive
 from pipeline.tasks.base import Kind, TaskInfo, labelled
 from pipeline.tracking.environment import read_git

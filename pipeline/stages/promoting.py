@@ -33,17 +33,10 @@ from pipeline.stages.measuring import (
     measure_rivals,
     outputs_of,
 )
-from pipeline.stages.session import (
-    DEFAULT_STORE,
-    Session,
-    Tables,
-    find_choice,
-    find_trial,
-    model_of,
-    open_searched,
-    recording,
-)
+from pipeline.stages.recording import recording
+from pipeline.stages.session import DEFAULT_STORE, Session, Tables, open_searched
 from pipeline.stages.telling import Say, say_on_stderr
+from pipeline.stages.trials import find_choice, find_trial, model_of
 from pipeline.study.loading import Study
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.tracker import Tracker

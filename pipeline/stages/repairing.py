@@ -18,14 +18,8 @@ from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.driver.rows import RowPlan, baseline_rows, tuned_row
 from pipeline.driver.searched import SearchedRow
 from pipeline.errors import InputError
-from pipeline.stages.session import (
-    DEFAULT_STORE,
-    Session,
-    Tables,
-    open_session,
-    study_lock,
-    tracking,
-)
+from pipeline.stages.recording import study_lock, tracking
+from pipeline.stages.session import DEFAULT_STORE, Session, Tables, open_session
 from pipeline.study.loading import Study
 from pipeline.tracking.parent import find_parent
 from pipeline.tracking.store import Store, open_store

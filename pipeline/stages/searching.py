@@ -21,17 +21,11 @@ from pipeline.report.tables import choice_json
 from pipeline.stages.comparing import train_rows
 from pipeline.stages.describing import describe as describe_study
 from pipeline.stages.describing import report_files, running_material
+from pipeline.stages.recording import driver_lock
 from pipeline.stages.samples import track_samples, valid_samples
-from pipeline.stages.session import (
-    DEFAULT_STORE,
-    Session,
-    Tables,
-    driver_lock,
-    model_of,
-    open_session,
-    workers_of,
-)
+from pipeline.stages.session import DEFAULT_STORE, Session, Tables, open_session, workers_of
 from pipeline.stages.telling import LongWork, Say, say_on_stderr
+from pipeline.stages.trials import model_of
 from pipeline.study.loading import Study
 from pipeline.tracking.archive import archive_experiment
 from pipeline.tracking.store import Store

@@ -16,17 +16,10 @@ from pipeline.driver.trials import (
     tracked_metrics,
 )
 from pipeline.serving.predictor import Predictor
-from pipeline.stages.session import (
-    DEFAULT_STORE,
-    Session,
-    Tables,
-    find_trial,
-    open_searched,
-    open_session,
-    recording,
-    train_alone,
-)
+from pipeline.stages.recording import recording
+from pipeline.stages.session import DEFAULT_STORE, Session, Tables, open_searched, open_session
 from pipeline.stages.telling import LongWork, Say, say_on_stderr
+from pipeline.stages.trials import find_trial, train_alone
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params
 from pipeline.tracking.records import State, TrialEnd, now_ms

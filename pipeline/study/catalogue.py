@@ -109,7 +109,7 @@ CATALOGUE: Mapping[str, Mapping[str, Entry]] = {
         "tfidf": Entry(
             "pipeline.data.term_vectors:TermVectors",
             "weights of words and pieces of words, reduced to a dense vector",
-            options=("width", "linear"),
+            options=("width", "signs", "linear"),
         ),
         "pretrained": Entry(
             "pipeline.data.sentence_vectors:SentenceVectors",

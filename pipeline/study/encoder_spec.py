@@ -24,6 +24,10 @@ class EncoderSpec:
             given: `tfidf`, and `pretrained` beside it where `path` is given, because the two know
             different things: which words stand there, and what they mean.
         width: Of `tfidf`: numbers that the term weights of a document are reduced to.
+        signs: Of `tfidf`: signs (punctuation, brackets) and their pairs with the words beside them
+            as terms too, capitals kept: how a text is written, beside what it says. Off by
+            default: it pays where classes differ in who wrote. On valid the library of a
+            docstring gained 0.02.
         linear: Of `tfidf`: a linear model of the term weights for each task but those that write,
             fitted on train when data is prepared; what it says is added to the outputs of that
             task's own head, times a scale that is learned. Off by default, since it takes 16 fits
@@ -68,6 +72,7 @@ class EncoderSpec:
 
     kind: str | list[str] | None = None
     width: Annotated[int, Field(ge=2, le=8192)] = 512
+    signs: bool = False
     linear: bool = False
     path: str | None = None
     finetune: Literal["none", "last_n", "lora", "full"] = "none"
@@ -113,7 +118,7 @@ class EncoderSpec:
             if SEARCHABLE not in get_args(hints[key])
         }  # fmt: skip
         unread = ["most_layers", "finetune"] if self.finetune == "none" else []
-        unread += [] if self.for_decoder else ["for_decoder"]
+        unread += [key for key in ("for_decoder", "signs") if not found[key]]
         if self.finetune != "none":
             found["finetune"] = "states" if self.most_layers else "tokens"
         return {key: value for key, value in found.items() if key not in unread}

@@ -37,6 +37,12 @@ _PHRASES = {
     "too_short": "a mapping of at least {min_length} entry",
 }
 
+_RANGES = {
+    "train.sampling": "A range of mixes is one of their temperature, from 1, which is "
+    "`proportional`, to one that is almost `uniform`: `{temperature: {choices: [1, 2, 100]}}`.",
+}
+"""How a range is written where a section takes none itself."""
+
 _PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_]*$": "a name of letters, digits and `_` that begins with a letter",
     r"^[A-Za-z0-9][A-Za-z0-9_-]*$": (
@@ -125,6 +131,8 @@ def _fault(location: Location, errors: Sequence[Error]) -> Fault:
 
 def _nearest(path: tuple[str, ...]) -> str:
     """Suggests where an unknown key belongs: another section has it, or a near name is beside."""
+    if path[-1] in ("choices", "low", "high") and ".".join(path[:-1]) in _RANGES:
+        return _RANGES[".".join(path[:-1])]
     sections = [section for section in sections_with(path[-1]) if section != path[0]]
     if sections:
         return f"Did you mean {' or '.join(f'`{section}.{path[-1]}`' for section in sections)}?"

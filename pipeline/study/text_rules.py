@@ -80,14 +80,15 @@ def _encoder_faults(spec: StudySpec, tree: Mapping[str, Any]) -> Iterable[Fault]
         return
     if not encoder.kinds:
         yield Fault("model.encoder.kind", "must name an encoder", "an empty list")
-    for kind in encoder.kinds:
+    for kind in dict.fromkeys(encoder.kinds):
         if kind in names("encoder") and encoder.kinds.count(kind) > 1:
             yield Fault("model.encoder.kind", "must not name an encoder twice", kind)
         else:
             yield from name_faults("model.encoder.kind", "encoder", kind)
     read = {option for kind in encoder.kinds if kind in names("encoder")
             for option in CATALOGUE["encoder"][kind].options}  # fmt: skip
-    for option in sorted(set(given) - {"kind", "for_decoder"} - read):
+    unknown = set(encoder.kinds) - set(names("encoder"))  # which may read it under its right name
+    for option in sorted(set() if unknown else set(given) - {"kind", "for_decoder"} - read):
         rule = f"is not read by `{'`, `'.join(encoder.kinds)}`"
         yield Fault(f"model.encoder.{option}", rule, str(given[option]), "Leave it out.")
     if "pretrained" in encoder.kinds and encoder.path is None:

@@ -207,12 +207,13 @@ class Summarisation(Kind):
         return Ranked(scores, None, self._documents, self.budget, self.near)
 
     def documents_of(self, frame: pd.DataFrame) -> list[Document]:
-        """Splits the documents of raw rows; a missing one has no pieces."""
+        """Splits the documents of raw rows; a missing one, as of another source, has no pieces."""
         text, title = self.info.options["text"], self.info.options["title"]
-        titles = frame[title] if title is not None else [None] * len(frame)
+        none = [None] * len(frame)
+        texts, titles = frame.get(text, none), frame.get(title, none)
         return [
             Document(split_document(cell_text(one), self.info.options["unit"]), (), cell_text(head))
-            for one, head in zip(frame[text], titles, strict=True)
+            for one, head in zip(texts, titles, strict=True)
         ]
 
     def rows_of(self, documents: list[Document]) -> pd.DataFrame:

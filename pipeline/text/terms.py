@@ -1,4 +1,4 @@
-"""Documents as 64-bit hashes of their terms: words, pairs of words, pieces of words.
+"""Documents as 64-bit hashes of their terms: words, pairs and pieces of words, signs.
 
 No term is ever a Python string: a batch of documents is one array of code points, a term is a run
 in it, and a polynomial rolling hash names it. Preparing and serving share this code, a vocabulary
@@ -23,12 +23,12 @@ Hashes = NDArray[np.uint64]
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2**64
 _INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 2**64))
-_WORD, _PAIR, _TRIPLE, _PIECE = (np.uint64(salt) for salt in (
-    0x776F7264, 0x70616972, 0x74726970, 0x70696563
+_WORD, _PAIR, _TRIPLE, _PIECE, _MARK = (np.uint64(salt) for salt in (
+    0x776F7264, 0x70616972, 0x74726970, 0x70696563, 0x6D61726B
 ))  # fmt: skip
 PIECES = (3, 4, 5)
 """Characters of a piece of a word."""
-_OTHER, _LETTER, _ALONE = 0, 1, 2
+_SPACE, _SIGN, _LETTER, _ALONE = range(4)
 # Han with its extensions, kana; Hangul writes spaces.
 _UNSPACED = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF),
              (0x20000, 0x323AF))  # fmt: skip
@@ -39,13 +39,13 @@ class Words:
     """The words of a batch of documents, in their order.
 
     Attributes:
-        codes: (C,) code points of all documents, lower case, one after the other.
+        codes: (C,) code points of all documents, one after the other.
         low: (W,) where each word begins in `codes`.
         high: (W,) where it ends.
         hashes: (W,) its hash.
         document: (W,) its document, from 0 in the batch.
         alone: (W,) whether it is a character of a script without spaces.
-        n_documents: Documents of the batch.
+        ends: (D,) where each document ends in `codes`, with the line break behind it.
     """
 
     codes: NDArray[np.uint32]
@@ -54,26 +54,42 @@ class Words:
     hashes: Hashes
     document: NDArray[np.int64]
     alone: NDArray[np.bool_]
-    n_documents: int
+    ends: NDArray[np.int64]
+
+    @property
+    def n_documents(self) -> int:
+        """Documents of the batch."""
+        return len(self.ends)
 
 
-def read_words(texts: Sequence[str]) -> Words:
-    """Finds the words of documents, cleaned (see `clean_text`) and in lower case."""
-    cleaned = [clean_text(text).lower() for text in texts]
-    lengths = np.array([len(text) + 1 for text in cleaned], dtype=np.int64)
+def read_words(texts: Sequence[str], lower: bool = True) -> Words:
+    """Finds the words of documents, cleaned (see `clean_text`).
+
+    Args:
+        texts: The documents.
+        lower: Whether capitals are read as small letters.
+    """
+    cleaned = [clean_text(text) for text in texts]
+    cleaned = [text.lower() for text in cleaned] if lower else cleaned
+    ends = np.cumsum([len(text) + 1 for text in cleaned], dtype=np.int64)
     joined = "".join(f"{text}\n" for text in cleaned)  # the end of a document ends its last word
     codes = np.frombuffer(joined.encode("utf-32-le"), dtype="<u4").astype(np.uint32)
     kinds = _kinds()[codes]
-    before = np.concatenate([[_OTHER], kinds[:-1]]) if len(kinds) else kinds
-    starts = (kinds != _OTHER) & ((kinds == _ALONE) | (before != _LETTER))
-    after = np.concatenate([kinds[1:], [_OTHER]]) if len(kinds) else kinds
-    ends = (kinds != _OTHER) & ((kinds == _ALONE) | (after != _LETTER))
-    low, high = np.flatnonzero(starts), np.flatnonzero(ends) + 1
-    document = np.searchsorted(np.cumsum(lengths), low, side="right")
+    low, high = _runs(kinds >= _LETTER, kinds == _ALONE)
     return Words(
-        codes, low, high, _mix(_run_hashes(codes, low, high) ^ _WORD), document,
-        kinds[low] == _ALONE, len(texts),
+        codes, low, high, _mix(_run_hashes(codes, low, high) ^ _WORD),
+        np.searchsorted(ends, low, side="right"), kinds[low] == _ALONE, ends,
     )  # fmt: skip
+
+
+def _runs(
+    inside: NDArray[np.bool_], alone: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns where runs of `inside` begin and end; a place that is `alone` is a run by itself."""
+    joins = inside[1:] & inside[:-1] & ~alone[1:] & ~alone[:-1]
+    no = np.zeros(min(len(inside), 1), np.bool_)
+    starts, ends = inside & ~np.concatenate([no, joins]), inside & ~np.concatenate([joins, no])
+    return np.flatnonzero(starts), np.flatnonzero(ends) + 1
 
 
 def word_terms(words: Words) -> tuple[Hashes, NDArray[np.int64]]:
@@ -120,6 +136,29 @@ def piece_terms(words: Words) -> tuple[Hashes, NDArray[np.int64]]:
     return np.concatenate(hashes), np.concatenate(documents)
 
 
+def sign_terms(words: Words) -> tuple[Hashes, NDArray[np.int64]]:
+    """Returns the hash and the document of each run of signs, and of each pair that has one.
+
+    A sign is what is neither space, letter nor digit. Signs and words follow each other as they
+    stand, with or without a space between them; a pair of two words is no term here.
+
+    Args:
+        words: In their own case: how a text is written is what signs tell.
+    """
+    marks = _kinds()[words.codes] == _SIGN
+    low, high = _runs(marks, np.zeros_like(marks))
+    hashes = _mix(_run_hashes(words.codes, low, high) ^ _MARK)
+    order = np.argsort(np.concatenate([words.low, low]), kind="stable")
+    is_sign = order >= len(words.low)
+    every = np.concatenate([words.hashes, hashes])[order]
+    document = np.searchsorted(words.ends, np.concatenate([words.low, low])[order], side="right")
+    pair = (document[1:] == document[:-1]) & (is_sign[1:] | is_sign[:-1])
+    return (
+        np.concatenate([every[is_sign], pair_hashes(every[:-1], every[1:])[pair]]),
+        np.concatenate([document[is_sign], document[1:][pair]]),
+    )
+
+
 def _run_hashes(
     codes: NDArray[np.uint32], low: NDArray[np.int64], high: NDArray[np.int64]
 ) -> Hashes:
@@ -148,14 +187,16 @@ def _mix(values: Hashes) -> Hashes:
 
 @cache
 def _kinds() -> NDArray[np.uint8]:
-    """Returns what each code point is: part of a word, a word of its own, or neither."""
-    kinds = np.fromiter((_is_letter(code) for code in range(0x110000)), np.uint8, 0x110000)
+    """Returns what each code point is: space, sign, part of a word, or a word of its own."""
+    kinds = np.fromiter((_kind(code) for code in range(0x110000)), np.uint8, 0x110000)
     for low, high in _UNSPACED:
-        kinds[low : high + 1] = np.where(kinds[low : high + 1] == _LETTER, _ALONE, _OTHER)
+        kinds[low : high + 1] = np.where(kinds[low : high + 1] == _LETTER, _ALONE, _SIGN)
     return kinds
 
 
-def _is_letter(code: int) -> bool:
+def _kind(code: int) -> int:
     character = chr(code)
     # Marks too: vowels of Indic scripts and accents written after their letter.
-    return character.isalnum() or unicodedata.category(character).startswith("M")
+    if character.isalnum() or unicodedata.category(character).startswith("M"):
+        return _LETTER
+    return _SPACE if character.isspace() else _SIGN

@@ -1,4 +1,4 @@
-"""Term weights of documents: tf-idf over words and over pieces of words."""
+"""Term weights of documents: tf-idf over words, over pieces of words, and over signs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from pipeline.text.batching import Tell, batches
 from pipeline.text.ragged import Ragged, from_lengths
-from pipeline.text.terms import Hashes, piece_terms, read_words, word_terms
+from pipeline.text.terms import Hashes, piece_terms, read_words, sign_terms, word_terms
 
 MOST_TERMS = 2**15
 """Terms kept of each block, the most frequent: bounds the directions, V * width * 2 bytes."""
 FEWEST_DOCUMENTS = 2
 """Documents of train that must have a term: one that a single document has says nothing."""
-BLOCKS = ("words", "pieces")
+_NAMES = ("word", "piece", "sign")
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,24 @@ class Tfidf:
     A term that stands n times in a document weighs (1 + ln n) * idf. Each block of a document is
     scaled by itself, so that the many pieces do not drown the words: the words to length 1, the
     pieces to the root of the share of its words that have pieces. A Chinese document that quotes
-    one English name would else be that name to one half.
+    one English name would else be that name to one half. Signs are scaled to length 1, and there
+    only where they were asked for.
     """
 
     words: Block
     pieces: Block
+    signs: Block | None = None
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Those that are there, in the order of their columns."""
+        found = (self.words, self.pieces, self.signs)
+        return tuple(block for block in found if block is not None)
 
     @property
     def n_terms(self) -> int:
         """Columns of a sparse row."""
-        return len(self.words.terms) + len(self.pieces.terms)
+        return sum(len(block.terms) for block in self.blocks)
 
     def transform(self, texts: Sequence[str], tell: Tell | None = None) -> Ragged:
         """Returns the sparse rows of documents, columns in order."""
@@ -57,7 +65,7 @@ class Tfidf:
         n_documents, width, offset = len(texts), self.n_terms, 0
         keys, weights = [], []
         for block, (hashes, documents, length) in zip(
-            (self.words, self.pieces), _terms(texts), strict=True
+            self.blocks, _terms(texts, self.signs is not None), strict=True
         ):
             place = np.searchsorted(block.terms, hashes)
             place[place == len(block.terms)] = 0
@@ -79,22 +87,22 @@ class Tfidf:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Returns what `from_arrays` takes."""
-        return {
-            "word_terms": self.words.terms, "word_idf": self.words.idf,
-            "piece_terms": self.pieces.terms, "piece_idf": self.pieces.idf,
-        }  # fmt: skip
+        named = zip(_NAMES, self.blocks, strict=False)
+        return {f"{name}_{key}": array for name, block in named
+                for key, array in vars(block).items()}  # fmt: skip
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Tfidf":
         """Rebuilds what `arrays` gave."""
-        return cls(
-            Block(arrays["word_terms"], arrays["word_idf"]),
-            Block(arrays["piece_terms"], arrays["piece_idf"]),
-        )
+        return cls(*(Block(arrays[f"{name}_terms"], arrays[f"{name}_idf"])
+                     for name in _NAMES if f"{name}_terms" in arrays))  # fmt: skip
 
 
 def fit_tfidf(
-    texts: Sequence[str], most_terms: int = MOST_TERMS, tell: Tell | None = None
+    texts: Sequence[str],
+    most_terms: int = MOST_TERMS,
+    tell: Tell | None = None,
+    signs: bool = False,
 ) -> Tfidf:
     """Chooses the vocabulary and its weights.
 
@@ -102,10 +110,13 @@ def fit_tfidf(
         texts: Train documents.
         most_terms: Terms kept of each block: those of most documents, by hash where equal.
         tell: Told of each batch.
+        signs: Whether signs are terms.
     """
-    counters = [TermCounter() for _ in BLOCKS]
+    counters = [TermCounter() for _ in _NAMES[: 2 + signs]]
     for part in batches(texts, tell):
-        for counter, (hashes, documents, _) in zip(counters, _terms(texts[part]), strict=True):
+        for counter, (hashes, documents, _) in zip(
+            counters, _terms(texts[part], signs), strict=True
+        ):
             counter.add(hashes, documents)
     return Tfidf(*(_block(counter, len(texts), most_terms) for counter in counters))
 
@@ -146,7 +157,9 @@ def _block(counter: TermCounter, n_documents: int, most_terms: int) -> Block:
     return Block(counter.terms[chosen], idf.astype(np.float32))
 
 
-def _terms(texts: Sequence[str]) -> Iterator[tuple[Hashes, NDArray[np.int64], NDArray[np.float64]]]:
+def _terms(
+    texts: Sequence[str], signs: bool
+) -> Iterator[tuple[Hashes, NDArray[np.int64], NDArray[np.float64]]]:
     """Yields of each block the hashes, their documents, and the length of each document's row."""
     words = read_words(texts)
     n_words, n_spaced = (
@@ -155,3 +168,5 @@ def _terms(texts: Sequence[str]) -> Iterator[tuple[Hashes, NDArray[np.int64], ND
     )
     yield (*word_terms(words), np.ones(len(texts)))
     yield (*piece_terms(words), np.sqrt(n_spaced / n_words.clip(1)))
+    if signs:
+        yield (*sign_terms(read_words(texts, lower=False)), np.ones(len(texts)))

@@ -94,6 +94,36 @@ def test_a_table_with_texts_gets_a_study_of_texts(tmp_path: Path) -> None:
         assert check_data(study.spec, tmp_path, None, rows)[0] == []
 
 
+def test_short_texts_are_offered_as_texts_and_counts_not_at_all(tmp_path: Path) -> None:
+    table = notes().assign(
+        line=[f"about matter number {i}" for i in range(150)], place=["Bern", "Chur"] * 75,
+        row=range(150),
+    )  # fmt: skip
+    table.to_csv(tmp_path / "t.csv", index=False)
+    text = draft_study(tmp_path / "t.csv", ["topic"], folder=tmp_path)
+    assert "text: [body]" in text
+    assert "# text: [title, line, body]" in text
+    assert "# categorical: [place]" in text
+    assert "row]" not in text
+
+
+def test_a_label_that_no_train_row_may_have_gives_no_label(tmp_path: Path) -> None:
+    table = notes().assign(topic=[["a", "b"][i % 2] for i in range(149)] + ["rare"])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    draft = _checked(draft_study(tmp_path / "t.csv", ["topic"], folder=tmp_path), tmp_path)
+    assert draft["tasks"]["topic"] == {"kind": "multiclass", "target": "topic", "min_rows": 1}
+    table.assign(split=["train", "train", "test"] * 50).to_csv(tmp_path / "t.csv", index=False)
+    draft = _checked(draft_study(tmp_path / "t.csv", ["topic"], folder=tmp_path), tmp_path)
+    assert draft["tasks"]["topic"]["min_rows"] == 1
+
+
+def test_targets_without_a_latin_letter_are_numbered(tmp_path: Path) -> None:
+    table = notes().assign(学科=["医学", "工学", "农学"] * 50)
+    table.rename(columns={"topic": "类"}).to_csv(tmp_path / "t.csv", index=False)
+    draft = _checked(draft_study(tmp_path / "t.csv", ["学科", "类"], folder=tmp_path), tmp_path)
+    assert list(draft["tasks"]) == ["task1", "task2"]
+
+
 def letters(n_rows: int = 60) -> pd.DataFrame:
     draw = np.random.default_rng(0)
     words = ["river", "stone", "cloud", "apple", "tower", "light", "paper", "horse"]

@@ -21,7 +21,9 @@ def fitted(named: str) -> TextPart:
     kind, _, finetune = named.partition("-")
     path = str(model_folder()) if kind == "pretrained" else None
     settings: dict[str, Any] = {"max_tokens": 16, "max_words": 16, "width": 8, "path": path}
-    if finetune:
+    if finetune == "signs":
+        settings |= {"signs": True}
+    elif finetune:
         most = 2 if finetune == "last_n" else None
         settings |= {"finetune": finetune, "most_layers": most}
     part: TextPart = load("encoder", kind).fit(TEXTS, EncoderSpec(kind=kind, **settings))
@@ -30,7 +32,7 @@ def fitted(named: str) -> TextPart:
 
 @pytest.fixture(
     scope="module",
-    params=[*CATALOGUE["encoder"], "pretrained-full", "pretrained-last_n"],
+    params=[*CATALOGUE["encoder"], "tfidf-signs", "pretrained-full", "pretrained-last_n"],
 )
 def part(request: pytest.FixtureRequest) -> TextPart:
     return fitted(request.param)
@@ -113,6 +115,11 @@ def test_settings_of_the_network_alone_shape_no_data() -> None:
     one, other = EncoderSpec(kind="bag"), EncoderSpec(kind="bag", embed=8, buckets=0)
     assert encoder_settings(one) == encoder_settings(other)
     assert encoder_settings(one) != encoder_settings(EncoderSpec(kind="bag", vocabulary=99))
+
+
+def test_signs_are_named_among_settings_only_where_they_are_read() -> None:
+    assert "signs" not in encoder_settings(EncoderSpec(kind="tfidf"))
+    assert encoder_settings(EncoderSpec(kind="tfidf", signs=True))["signs"]
 
 
 def test_the_tokenizer_is_the_same_each_time() -> None:

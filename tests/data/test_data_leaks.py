@@ -41,6 +41,18 @@ def test_numbers_missing_labels_and_few_rows_are_no_leak() -> None:
     assert share(["sport", "music"], ["sport", "music"]) == 0
 
 
+def test_short_labels_and_numbers_in_their_documents_are_leaks(tmp_path: Path) -> None:
+    assert share([f"answer: {t}" for t in ["yes", "no"] * 30], ["yes", "no"] * 30) == 1
+    assert share([f"a note of a {t}" for t in "abcd" * 15], list("abcd" * 15)) == 0  # an article
+    table = notes().assign(size=[i / 8 - 4 for i in range(150)])
+    table["body"] = table["body"] + " It weighs " + table["size"].astype(str) + " pounds."
+    spec = parse_study(
+        STUDY, overrides={"tasks.size": {"kind": "regression", "target": "size"}}
+    ).spec
+    with pytest.raises(DataError, match=r"must not hold `size`, the target of task `size`"):
+        prepare_data(spec, Path(), tmp_path, tables={"notes": table})
+
+
 def test_a_text_that_holds_the_target_is_refused_at_prepare(tmp_path: Path) -> None:
     table = notes()
     table["body"] = table["topic"] + ": " + table["body"]

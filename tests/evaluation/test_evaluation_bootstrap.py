@@ -164,6 +164,6 @@ def test_a_thousand_draws_of_a_large_table_take_seconds() -> None:
     n_rows = 16_000
     kinds, outputs, targets = study(n_rows, 0, missing=0.0)
     chosen = [kinds[list(SPECS).index(task)] for task in ("sick", "stage", "age")]
-    start = time.perf_counter()
+    start = time.process_time()
     bootstrap_means(chosen, outputs, targets, n_draws=250)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3

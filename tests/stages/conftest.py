@@ -1,10 +1,16 @@
-"""One study taken through the whole chain, once for all tests of the stages."""
+"""One study taken through the whole chain, once for all tests of the stages; sessions of it."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
 from stage_cases import Chain, chain_study, people
 
-from pipeline import compare, promote, search
+from pipeline import compare, prepare, promote, search
+from pipeline.driver.records import StudyFolder
 from pipeline.promotion.decision import Decision
+from pipeline.stages.session import Session
 from pipeline.tracking.store import Store
 
 
@@ -30,3 +36,16 @@ def compared(chain: Chain) -> Chain:
 def promoted(compared: Chain) -> tuple[Chain, Decision]:
     """The study after the promotion of its best trial."""
     return compared, promote(compared.study, **compared.where)
+
+
+@pytest.fixture
+def session_on(tmp_path: Path, store: Store) -> Callable[[str], Session]:
+    """Opens a study as if its device were there."""
+    study = chain_study()
+    prepared = prepare(study, store, {"people": people()})
+    folder = StudyFolder(tmp_path, "chain")
+
+    def open_on(device: str) -> Session:
+        return Session(study, prepared, store, folder, {}, device=torch.device(device))
+
+    return open_on

@@ -1,7 +1,8 @@
 """Texts as they come: a search over rows that are odd in every way ends, and says what it met."""
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,11 @@ from cli_cases import Done, mtl
 from encoder_cases import model_folder
 
 from pipeline import search, train
-from pipeline.stages.session import Session, find_trial, model_of, open_searched
+from pipeline.errors import DataError
+from pipeline.serving.loading import LoadedModel
+from pipeline.serving.server import example_request
+from pipeline.stages.session import Session, open_searched
+from pipeline.stages.trials import find_trial, model_of
 from pipeline.study.loading import parse_study
 from pipeline.tracking.store import Store
 
@@ -117,6 +122,43 @@ def test_the_model_answers_odd_rows(searched: tuple[Session, list[str]], what: s
         )
     if what == "empty documents":
         assert answers["gist"].tolist() == [""] * 4
+
+
+def test_an_example_request_has_the_columns_of_a_table(searched: tuple[Session, list[str]]) -> None:
+    predictor = model_of(searched[0], find_trial(searched[0], "best"), lambda text: None)
+    pyfunc = SimpleNamespace(unwrap_python_model=lambda: SimpleNamespace(predictor=predictor))
+    loaded = SimpleNamespace(
+        columns=predictor.columns, predict=predictor.predict, pyfunc=pyfunc, uri="odd"
+    )
+    request = example_request(cast(LoadedModel, loaded))["dataframe_split"]
+    assert request["columns"] == ["body", "head"]
+
+
+def test_a_table_without_documents_or_titles_is_refused(
+    searched: tuple[Session, list[str]],
+) -> None:
+    model = model_of(searched[0], find_trial(searched[0], "best"), lambda text: None)
+    table = letters(4)[["body", "head"]]
+    with pytest.raises(DataError, match=r"lacks the input columns `body`\. Is .* there as `bodi`"):
+        model.predict(table.rename(columns={"body": "bodi"}))
+    with pytest.raises(DataError, match=r"lacks the input columns `head`.*empty where"):
+        model.predict(table[["body"]])
+
+
+def test_rows_of_another_source_are_answered_without_documents(store: Store) -> None:
+    sources = "{letters: {text: body}, memos: {text: memo}}"
+    text = STUDY.replace('{letters: {path: letters.csv, text: body, about: "Made up."}}', sources)
+    text = text.replace("grade: {kind: binary", "grade: {kind: binary, source: memos")
+    text = text.replace("gist: {kind: summarisation", "gist: {kind: summarisation, source: letters")
+    tables = {"letters": letters(), "memos": letters().rename(columns={"body": "memo"})}
+    study = parse_study(text, overrides={"name": "two_of_them"})
+    model = train(study, store=store, tables=tables, say=lambda line: None).predictor
+    assert model is not None
+    answers = model.predict(pd.DataFrame({"memo": ["River stone.", ""]}))
+    assert answers["gist"].tolist() == ["", ""]
+    assert answers["grade"].isin(["good", "bad"]).all()
+    with pytest.raises(DataError, match="lacks the input columns `memo`, `body`"):
+        model.predict(pd.DataFrame({"text": ["River stone."]}))
 
 
 def refused(folder: Path, text: str, table: bytes | None = None) -> Done:

@@ -15,7 +15,8 @@ from seq_cases import STUDY, gists, seq_folder
 from pipeline import evaluate, load_model, promote, search
 from pipeline.errors import DataError
 from pipeline.serving.bundle import bundle
-from pipeline.stages.session import find_trial, model_of, open_searched, prepare
+from pipeline.stages.session import open_searched, prepare
+from pipeline.stages.trials import find_trial, model_of
 from pipeline.study.loading import parse_study
 from pipeline.text.rouge import rouge
 from pipeline.tracking.store import Store

@@ -10,7 +10,8 @@ from pipeline import evaluate, prepare, search, train
 from pipeline.driver.records import StudyFolder, best_trials
 from pipeline.errors import InputError, ResumeError, StudyError
 from pipeline.stages import evaluating
-from pipeline.stages.session import find_trial, open_searched
+from pipeline.stages.session import open_searched
+from pipeline.stages.trials import find_trial
 
 TASKS = ["bought", "colour", "size"]
 
@@ -225,7 +226,7 @@ def test_training_that_breaks_leaves_no_run_open(
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.stages.session.train", broken)
+    monkeypatch.setattr("pipeline.stages.trials.train", broken)
     with pytest.raises(KeyboardInterrupt):
         train(chain.study, store=chain.store, tables={"people": chain.frame})
     client = chain.store.client()

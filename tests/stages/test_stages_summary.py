@@ -13,7 +13,8 @@ from pipeline.driver.pareto import constant_scores
 from pipeline.evaluation.evaluate import constant_outputs, evaluate_one
 from pipeline.report.comparison import summary_tables
 from pipeline.serving.bundle import bundle
-from pipeline.stages.session import find_trial, model_of, open_searched
+from pipeline.stages.session import open_searched
+from pipeline.stages.trials import find_trial, model_of
 from pipeline.study.loading import parse_study
 from pipeline.tracking.store import Store
 

@@ -13,7 +13,8 @@ from text_cases import notes
 from pipeline import compare, promote, search
 from pipeline.serving.bundle import bundle, requirements
 from pipeline.serving.loading import load_model
-from pipeline.stages.session import find_trial, model_of, open_searched
+from pipeline.stages.session import open_searched
+from pipeline.stages.trials import find_trial, model_of
 from pipeline.study.loading import parse_study
 from pipeline.tracking.store import Store
 

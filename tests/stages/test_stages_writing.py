@@ -16,7 +16,8 @@ from pipeline.promotion.decision import Decision
 from pipeline.promotion.standalone import Standalone
 from pipeline.serving.bundle import bundle
 from pipeline.stages import promoting
-from pipeline.stages.session import find_trial, model_of, open_searched
+from pipeline.stages.session import open_searched
+from pipeline.stages.trials import find_trial, model_of
 from pipeline.study.loading import Study, parse_study
 from pipeline.text.rouge import rouge
 from pipeline.tracking.store import Store

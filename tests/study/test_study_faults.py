@@ -53,6 +53,12 @@ CASES: list[tuple[str, Any, str, tuple[str, ...]]] = [
     ("train.lr", 0, "train.lr", ("above 0", "Found 0")),
     ("train.lr", "fast", "train.lr", ("must be a number", "'fast'")),
     ("train.lr", float("nan"), "train.lr", ("finite number", "nan")),
+    (
+        "train.sampling",
+        {"choices": ["proportional", "uniform"]},
+        "train.sampling.choices",
+        ("A range of mixes is one of their temperature", "{temperature: {choices:"),
+    ),
     ("train.clip", float("inf"), "train.clip", ("finite number", "inf")),
     ("model.dropout", 1, "model.dropout", ("below 1",)),
     ("model.layers", 64, "model.layers", ("must be a list", "64")),

@@ -134,3 +134,16 @@ def test_a_target_is_never_an_input(key: str, value: object, told: str) -> None:
 
 def test_sources_of_views_may_be_mixed() -> None:
     assert parse_study(QA, overrides={"train.sampling": "uniform"}).spec.train.exponent == 0
+
+
+@pytest.mark.parametrize("kind", ["tfdif", ["tfidf", "tfidf"], ["bag", "trasformer"]])
+def test_an_encoder_that_is_wrong_is_one_fault(kind: object) -> None:
+    text = """
+name: s
+sources: {notes: {text: body}}
+tasks: {topic: {kind: multiclass, target: topic}}
+"""
+    with pytest.raises(StudyError) as caught:
+        parse_study(text, overrides={"model.encoder": {"kind": kind, "width": 8, "heads": 2}})
+    found = [fault for fault in caught.value.faults if fault.key != "model.encoder.heads"]
+    assert [fault.key for fault in found] == ["model.encoder.kind"]

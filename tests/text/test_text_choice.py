@@ -105,9 +105,9 @@ def test_ranks_are_a_distribution_whatever_the_text(sentences: list[str]) -> Non
 def test_degenerate_documents_are_ranked() -> None:
     assert textrank([]).shape == (0,)
     assert textrank(["...", "!"]).tolist() == [0.5, 0.5]
-    started = time.perf_counter()
+    started = time.process_time()
     assert (textrank(["a common word"] * 4000)[3000:] == 0).all()
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 @settings(max_examples=40)

@@ -64,10 +64,10 @@ def test_chinese_characters_are_tokens() -> None:
 
 
 def test_long_texts_are_scored_in_seconds() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     text = "one two three four five six " * 3000
     assert rouge("rougeL", text, [text[: len(text) // 2]]) == pytest.approx(2 / 3, abs=1e-3)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_copied_share_and_length_ratio() -> None:

@@ -1,7 +1,9 @@
 """Hashed terms against a plain reading with regular expressions and against scikit-learn."""
 
+import re
 from collections import Counter
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from sklearn.preprocessing import normalize
 
 from pipeline.text.batching import batches
 from pipeline.text.reduction import _BLOCK, _gram, as_matrix, fit_reduction
-from pipeline.text.terms import piece_terms, read_words, word_terms
+from pipeline.text.terms import piece_terms, read_words, sign_terms, word_terms
 from pipeline.text.tfidf import Tfidf, fit_tfidf
 
 DOCUMENTS = [
@@ -64,6 +66,25 @@ def test_pieces_are_those_of_scikit_learn() -> None:
         assert sorted(Counter(hashes.tolist()).values()) == sorted(expected.values())
 
 
+def plain_signs(text: str) -> Counter[str]:
+    """A second source: runs of signs, and pairs of which one is a run of signs."""
+    found = re.findall(r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+|(?:[^\w\s]|_)+", text)
+    signs = [run for run in found if not run[0].isalnum()]
+    pairs = [f"{a} {b}" for a, b in pairwise(found)
+             if not (a[0].isalnum() and b[0].isalnum())]  # fmt: skip
+    return Counter(signs + pairs)
+
+
+@given(st.lists(st.text("aB \u4eca._(\n", max_size=14), max_size=4))
+def test_signs_are_those_of_a_plain_reading(texts: list[str]) -> None:
+    hashes, documents = sign_terms(read_words(texts, lower=False))
+    for index, text in enumerate(texts):
+        found = Counter(hashes[documents == index].tolist())
+        assert sorted(found.values()) == sorted(plain_signs(text).values())
+    named = {term for text in texts for term in plain_signs(text)}
+    assert len(set(hashes.tolist())) == len(named)
+
+
 @pytest.fixture(scope="module")
 def fitted() -> Tfidf:
     return fit_tfidf(DOCUMENTS)
@@ -87,6 +108,28 @@ def test_pieces_weigh_by_the_share_of_words_that_have_them() -> None:
     tfidf = fit_tfidf(texts)
     row = as_matrix(tfidf.transform(texts), tfidf.n_terms).toarray()[0]
     assert np.sum(row[len(tfidf.words.terms) :] ** 2) == pytest.approx(1 / 4)
+
+
+SIGNED = [*DOCUMENTS, "the mat (on it a dog)!", "dog (Cat)!"]
+
+
+def test_signs_are_a_block_of_their_own_where_they_are_asked_for() -> None:
+    plain, both = fit_tfidf(SIGNED), fit_tfidf(SIGNED, signs=True)
+    # `(`, `)!` stand in two documents; no pair does, `Cat (` is not `cat (`.
+    assert len(both.signs.terms) == 2
+    rows = as_matrix(both.transform(SIGNED), both.n_terms).toarray()
+    own = as_matrix(plain.transform(SIGNED), plain.n_terms).toarray()
+    np.testing.assert_array_equal(rows[:, : plain.n_terms], own)
+    lengths = np.linalg.norm(rows[:, plain.n_terms :], axis=1)
+    np.testing.assert_allclose(lengths, [0] * 6 + [1, 1], atol=1e-6)
+
+
+def test_arrays_bring_back_the_blocks(fitted: Tfidf) -> None:
+    for tfidf in (fitted, fit_tfidf(SIGNED, signs=True)):
+        again = Tfidf.from_arrays(tfidf.arrays())
+        assert len(again.blocks) == len(tfidf.blocks)
+        ours, theirs = tfidf.transform(SIGNED), again.transform(SIGNED)
+        np.testing.assert_array_equal(ours.values, theirs.values)
 
 
 def test_a_batch_makes_no_difference(fitted: Tfidf, monkeypatch: pytest.MonkeyPatch) -> None:
