@@ -159,6 +159,19 @@ def test_an_array_that_ended_and_was_not_kept_is_not_trained_again(
     np.testing.assert_equal(found, expected)
 
 
+def test_how_many_arrays_have_ended_is_told(
+    make: Callable[..., Learners], prepared: Prepared
+) -> None:
+    told: list[tuple[str, int, int]] = []
+    backend = InProcess(prepared)
+    for _ in range(2):  # the second time nothing is left to tell of
+        train_learners(
+            make(), LEARNERS, backend, 1, bool, lambda said: None, lambda *far: told.append(far)
+        )
+    what = "Training 10 models of groups, arrays"
+    assert told == [(what, done, 4) for done in range(5)]
+
+
 def test_results_do_not_depend_on_workers(prepared: Prepared, tmp_path: Path) -> None:
     found = []
     for n_workers in (1, 2):
