@@ -59,7 +59,7 @@ def make_predictor(small_encoder: Encoder, small_tasks: tuple[TaskInfo, ...]) ->
     from pipeline.models.architecture import Architecture
     from pipeline.models.build import build, initialise, member_tensors
     from pipeline.serving.predictor import Predictor
-    from pipeline.study.spec import ModelSpec
+    from pipeline.study.model_spec import ModelSpec
     from pipeline.tasks.registry import kind_of
     from pipeline.training.members import sharing_options
 

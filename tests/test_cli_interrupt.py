@@ -12,7 +12,7 @@ import pytest
 from cli_cases import mtl, write_case
 from mlflow.entities import Run, ViewType
 
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.tracking.store import Store
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cli_cases import mtl, write_case
 
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.tracking.store import Store
 from tests.driver.kill_cases import STUDY, Launches, check_store
 

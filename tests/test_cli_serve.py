@@ -22,7 +22,8 @@ from cli_cases import mtl, write_case
 
 from pipeline import evaluate, load_model, load_study, prepare, search
 from pipeline.data.prepare import read_part
-from pipeline.driver.records import StudyFolder, best_trials
+from pipeline.driver.records import best_trials
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.tracking.store import Store
 from pipeline.training.predict import predict_member
 

@@ -16,9 +16,10 @@ from pipeline.comparison.rows import fitted_row, searched_rows
 from pipeline.data.prepare import prepare_data
 from pipeline.driver.beside import RowsBeside
 from pipeline.driver.launch import SearchOptions
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
 from pipeline.driver.rows import RowPlan
 from pipeline.driver.search import Description, Search
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.serving.predictor import Predictor
 from pipeline.tracking.tracker import NullTracker
 

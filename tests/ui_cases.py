@@ -16,7 +16,8 @@ import pytest
 from cli_cases import mtl, write_case
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
+from pipeline.driver.study_folder import StudyFolder
 
 EDITS = (
     ("epochs: 2", "epochs: 4"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
-    from pipeline.driver.records import StudyFolder
+    from pipeline.driver.study_folder import StudyFolder
     from pipeline.study.loading import Study
 
 Arguments = argparse.Namespace

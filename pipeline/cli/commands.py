@@ -123,7 +123,7 @@ def search(arguments: Arguments) -> None:
     study = _load(arguments)
     start_ahead(arguments.workers, arguments.device)  # its imports run beside ours
     from pipeline import stages
-    from pipeline.driver.records import StudyFolder
+    from pipeline.driver.study_folder import StudyFolder
     from pipeline.report.pareto import front_lines
     from pipeline.report.progress import Progress
     from pipeline.report.study import next_commands, next_lines
@@ -157,7 +157,7 @@ def search(arguments: Arguments) -> None:
 def show(arguments: Arguments) -> None:
     """Shows the trials."""
     from pipeline.driver.choice import choose
-    from pipeline.driver.records import StudyFolder
+    from pipeline.driver.study_folder import StudyFolder
     from pipeline.report.pareto import front_lines
     from pipeline.report.tables import choice_line, states_line, trial_table, trials_table
 

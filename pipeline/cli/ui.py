@@ -16,7 +16,7 @@ from pipeline.cli.server import listen, serve
 from pipeline.serving.listening import HOST
 
 if TYPE_CHECKING:
-    from pipeline.driver.records import StudyFolder
+    from pipeline.driver.study_folder import StudyFolder
     from pipeline.study.loading import Study
 
 _OPENED = "trials"  # the page that is opened in the browser
@@ -46,7 +46,7 @@ def ui(
         InputError: The store does not know the study, or the port is taken.
         StoreError: The store or server refused.
     """
-    from pipeline.driver.records import StudyFolder
+    from pipeline.driver.study_folder import StudyFolder
     from pipeline.serving.connection import connect, is_server
     from pipeline.tracking.store import open_store
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pipeline.comparison.learners import Learned, Learner, LearnerArray, Learners
+from pipeline.data.text_encoding import Progress, named_progress
 from pipeline.driver.backend import ArrayDone, ArrayFailed, ArrayLost, Backend, EpochDone
 from pipeline.errors import Interrupted, TrainingError
 from pipeline.training.members import Trained
@@ -23,6 +24,7 @@ def train_learners(
     n_workers: int,
     stopping: Callable[[], bool],
     say: Callable[[str], None],
+    progress: Progress | None = None,
 ) -> dict[Learner, Learned]:
     """Returns how each learner ended, training those that are not kept.
 
@@ -33,6 +35,7 @@ def train_learners(
         n_workers: Of the backend.
         stopping: Asked after every epoch whether to stop.
         say: Told how many are trained.
+        progress: Told how many arrays have ended.
 
     Raises:
         TrainingError: One did not complete.
@@ -43,7 +46,9 @@ def train_learners(
     if missing:
         n_members = sum(map(len, missing))
         say(f"Training {n_members} of {len(wanted)} models, {len(missing)} arrays.")
-    _Queue(learners, missing, backend, n_workers, stopping).run()
+    what = f"Training {sum(map(len, missing))} models of groups, arrays"
+    told = named_progress(progress, what) if missing else None
+    _Queue(learners, missing, backend, n_workers, stopping, told).run()
     return {one.learner: one for array in arrays for one in learners.kept(array) or []}
 
 
@@ -57,8 +62,10 @@ class _Queue:
         backend: Backend,
         n_workers: int,
         stopping: Callable[[], bool],
+        told: Callable[[int, int], None] | None,
     ) -> None:
         self._learners = learners
+        self._told, self._n_arrays = told, len(arrays)
         self._waiting = list(reversed(arrays))
         self._backend = backend
         self._n_workers = n_workers
@@ -71,6 +78,7 @@ class _Queue:
         self._next = 0
 
     def run(self) -> None:
+        self._tell()
         try:
             while self._waiting or self._running:
                 self._submit()
@@ -114,6 +122,12 @@ class _Queue:
         best, run_ids = self._best.pop(number), self._run_ids.pop(number)
         in_order = [trained[member.number] for _, member in array]
         self._learners.keep(array, in_order, best, run_ids)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._told is not None:
+            n_left = len(self._waiting) + len(self._running)
+            self._told(self._n_arrays - n_left, self._n_arrays)
 
     def _note_best(self, event: EpochDone) -> None:
         """Keeps each task's best score so far; a diverged member has none in its last epoch."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.json_files import read_json, write_json
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.driver.trials import evaluation_metrics, make_member, start_of
 from pipeline.errors import TrainingError
 from pipeline.evaluation.evaluate import only

@@ -23,8 +23,9 @@ from pipeline.comparison.shelf import Shelf
 from pipeline.data.prepared import Prepared
 from pipeline.data.text_encoding import Progress, within
 from pipeline.driver.choice import Choice, choose
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
 from pipeline.driver.rows import EQUAL, TUNED, RowPlan, baseline_rows, tuned_row
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import TrainingError
 from pipeline.serving.predictor import Predictor
 from pipeline.study.loading import Study

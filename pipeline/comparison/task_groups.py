@@ -30,7 +30,8 @@ from pipeline.comparison.transfer import (
     shrink,
 )
 from pipeline.data.prepared import Prepared
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.study.loading import Study
 
 SEEDS = 3

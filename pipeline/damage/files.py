@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.damage.finding import Damage
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import StoreError
 
 TORN = "is no JSON"

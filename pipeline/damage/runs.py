@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from pipeline.damage.finding import Damage
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
 from pipeline.driver.runs import TrialRuns
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.serving.connection import store_errors
 from pipeline.tracking.models import ModelRecord, drop_model, left_files, models_of
 from pipeline.tracking.records import RunRecord, TrialEnd

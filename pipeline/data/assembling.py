@@ -1,6 +1,6 @@
 """From tables to `Prepared`, in memory: split, decide columns, fit on train, encode."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +18,10 @@ from pipeline.data.columns import (
     type_columns,
 )
 from pipeline.data.digests import data_digest_of, prepared_digest_of
+from pipeline.data.doubles import count_doubles, doubled_notes, drop_doubles
 from pipeline.data.encoding import Encoded, Encoder
 from pipeline.data.fitting import fit_encoder
-from pipeline.data.hashing import Hashes, row_hashes
+from pipeline.data.hashing import row_hashes
 from pipeline.data.leaks import refuse_leaks
 from pipeline.data.linear_fitting import fit_linear_terms
 from pipeline.data.pieces import Pieces, with_pieces
@@ -31,11 +32,12 @@ from pipeline.data.rows import (
     all_parts,
     group_numbers,
     join_inputs,
+    rows_of,
     source_numbers,
     split_source,
     ungrouped_notes,
 )
-from pipeline.data.screening import column_warnings, doubled_notes, duplicates
+from pipeline.data.screening import column_warnings
 from pipeline.data.targets import expand_tasks, fit_tasks
 from pipeline.data.text_encoding import Progress, named_progress, refuse_no_texts
 from pipeline.data.text_fitting import fit_texts, text_notes
@@ -82,8 +84,8 @@ def build_prepared(
     warnings += column_warnings(spec, rows, list(types))
     hashes = row_hashes(joined.inputs)
     notes += doubled_notes(rows, hashes, named)
-    counts = _doubled(rows, hashes, pieces.origins)
-    rows, inputs, n_dropped = _drop_duplicates(spec, rows, joined.inputs, hashes)
+    counts = count_doubles(rows, hashes, pieces.origins)
+    rows, inputs, n_dropped = drop_doubles(spec, rows, joined.inputs, hashes)
     tasks, targets, rare = _fit_labels(spec, rows)  # wrong labels are told before long work
     warnings += rare + refuse_leaks(spec, rows, list(types))
     encoder, encoded, more = _encode(joined, rows, inputs, tasks, targets, progress)
@@ -125,7 +127,7 @@ def part_inputs(
     """
     joined = _join(spec, frames)
     spec, inputs = joined.spec, joined.inputs
-    rows, kept, _ = _drop_duplicates(spec, joined.rows, inputs, row_hashes(inputs))
+    rows, kept, _ = drop_doubles(spec, joined.rows, inputs, row_hashes(inputs))
     if columns is not None:
         texts = text_columns(spec)
         there = {column for found in rows.values() for column in found.frame}
@@ -169,41 +171,6 @@ def _join(
     return _Joined(spec, pieces, rows, types, left_out, inputs[[*types, *text_columns(spec)]])
 
 
-def _doubled(
-    rows: Mapping[str, SourceRows], hashes: Hashes, origins: Container[str]
-) -> dict[str, int]:
-    """Counts rows whose inputs stand in an earlier part too; see `duplicates`.
-
-    Pieces of documents are passed over, since a short clause stands in many, unless all rows are
-    pieces.
-    """
-    counted = ~_rows_of(rows, origins)
-    if not counted.any():
-        counted[:] = True
-    return duplicates(hashes[counted], all_parts(rows)[counted])[0]
-
-
-def _drop_duplicates(
-    spec: StudySpec, rows: dict[str, SourceRows], inputs: pd.DataFrame, hashes: Hashes
-) -> tuple[dict[str, SourceRows], pd.DataFrame, int]:
-    _, repeated = duplicates(hashes, all_parts(rows))
-    dropping = [name for name in rows if spec.split_of(name).duplicates == "drop"]
-    dropped = repeated & _rows_of(rows, dropping)
-    if not dropped.any():
-        return rows, inputs, 0
-    stops = np.cumsum([len(found.parts) for found in rows.values()])[:-1]
-    pieces = np.split(~dropped, stops)
-    kept = {name: rows[name].keep(piece) for name, piece in zip(rows, pieces, strict=True)}
-    remaining = set(all_parts(kept))
-    for part in PARTS:
-        if part not in remaining:
-            raise DataError(
-                f"`duplicates: drop` must leave rows in every part. Found none left in {part}. "
-                "Use `duplicates: keep`."
-            )
-    return kept, inputs[~dropped].reset_index(drop=True), int(dropped.sum())
-
-
 def _fit_labels(
     spec: StudySpec, rows: Mapping[str, SourceRows]
 ) -> tuple[tuple[TaskInfo, ...], dict[str, NDArray[np.float32]], list[str]]:
@@ -224,11 +191,11 @@ def _encode(
     spec, texts = joined.spec, text_columns(joined.spec)
     train = all_parts(rows) == "train"
     # Ten clauses of a document would count ten times what it says as a row of its own.
-    once = train & ~_rows_of(rows, joined.pieces.repeated)
+    once = train & ~rows_of(rows, joined.pieces.repeated)
     text = fit_texts(inputs[once], texts, spec.model.encoder, progress) if texts else None
     encoder, notes = fit_encoder(inputs[train], joined.types, text)
     encoded = encoder.encode_all(inputs, progress)
-    notes += _cut_notes(encoded, _rows_of(rows, joined.pieces.origins))
+    notes += _cut_notes(encoded, rows_of(rows, joined.pieces.origins))
     if text is not None and spec.model.encoder.linear:
         documents = joined.pieces.documents
         kinds = [kind_of(info).with_documents(documents.get(info.name)) for info in tasks]
@@ -262,12 +229,6 @@ def _with_linear(
     numeric = np.concatenate([encoded.numeric, said], axis=1)
     with_linear = replace(encoder, text=replace(encoder.text, linear=linear))
     return with_linear, replace(encoded, numeric=numeric)
-
-
-def _rows_of(rows: Mapping[str, SourceRows], sources: Container[str]) -> NDArray[np.bool_]:
-    """Marks, among the rows of all sources, those of some."""
-    marks = [np.full(len(found.parts), name in sources) for name, found in rows.items()]
-    return np.concatenate(marks)
 
 
 def _cut_notes(encoded: Encoded, is_piece: NDArray[np.bool_]) -> list[str]:

@@ -7,7 +7,8 @@ import pandas as pd
 
 from pipeline.data.encoding import FALSE_WORDS, TRUE_WORDS, parse_numbers
 from pipeline.data.values import as_text
-from pipeline.study.spec import SourceSpec, StudySpec
+from pipeline.study.source_spec import SourceSpec
+from pipeline.study.spec import StudySpec
 
 ColumnType = Literal["numeric", "categorical", "boolean"]
 

@@ -28,7 +28,7 @@ from pipeline.data.sources import read_source
 from pipeline.data.values import as_text
 from pipeline.errors import Fault, StudyError, near_miss
 from pipeline.study.catalogue import names
-from pipeline.study.spec import SourceSpec
+from pipeline.study.source_spec import SourceSpec
 
 _MOST_CLASSES = 20  # integers with more values are numbers rather than labels
 _RARE = 10  # rows of a label, from which on a tenth of them may be all that is not in train

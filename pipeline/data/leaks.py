@@ -21,6 +21,7 @@ from pipeline.text.tokens import tokenize
 MOST_ROWS = 1000
 """Rows looked at: a leak is in almost all of them."""
 FEWEST_ROWS = 20
+_CHOSEN = " If a summary is a sentence of its document by its nature, choose it: `extractive`."
 _LONG = 4  # words of a target that stands in its document by no chance
 
 
@@ -65,7 +66,7 @@ def refuse_leaks(
                 f"The text of source `{source}` must not hold {name}, the target of task "
                 f"`{task}`. Found it in {found.own.mean():.0%} of the train rows: a model would "
                 "read its own answer. Take that part out of the text, or name other columns under "
-                "`text`."
+                f"`text`.{_CHOSEN if spec.tasks[task].writes else ''}"
             )
         if spec.tasks[task].kind in SUMMARIES and found.own.any():
             notes.append(

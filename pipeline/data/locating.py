@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import DataError
-from pipeline.study.spec import SourceSpec
+from pipeline.study.source_spec import SourceSpec
 
 
 @dataclass(frozen=True)

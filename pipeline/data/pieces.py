@@ -16,13 +16,16 @@ from pipeline.data.hashing import digest
 from pipeline.data.rows import SourceRows, free_name, split_source
 from pipeline.data.text_encoding import Progress, column_texts, told
 from pipeline.errors import DataError
-from pipeline.study.spec import SourceSpec, SplitSpec, StudySpec
+from pipeline.study.source_spec import SourceSpec, SplitSpec
+from pipeline.study.spec import StudySpec
 from pipeline.study.task_spec import BudgetSpec, TaskSpec
+from pipeline.tasks.abstractive import DEFAULTS
 from pipeline.tasks.documents import Document, Documents, split_document
 from pipeline.tasks.summarisation import feature_columns, piece_rows
 from pipeline.text.choice import n_words
 from pipeline.text.cleaning import shown_text
 from pipeline.text.labels import label_sentences
+from pipeline.text.words import split_words
 
 SUMMARIES = ("summarisation", "abstractive", "abstractive_pretrained")
 """Kinds whose rows are made here."""
@@ -192,10 +195,26 @@ def _documents(
         f"have no reference in `{task.target}` and are not summarised": n_missing,
         f"have no word in `{task.text}` and are not summarised": n_empty,
         "have a reference that is longer than the document": n_longer,
-        "are so long that only their first pieces are summarised": n_cut,
     }
-    notes = [f"Task `{name}`: {n} rows {what}." for what, n in counted.items() if n]
+    if task.kind == "abstractive":
+        counted |= _unread(name, task, documents)
+    else:
+        counted["are so long that only their first pieces are summarised"] = n_cut
+    notes = [f"Task `{name}`: {n:,} rows {what}." for what, n in counted.items() if n]
     return Documents(tuple(documents)), kept, notes
+
+
+def _unread(name: str, task: TaskSpec, documents: Sequence[Document]) -> dict[str, int]:
+    """Counts documents of which a decoder reads the beginning, and references that it cuts."""
+    read, write = task.read or DEFAULTS["read"], task.write or DEFAULTS["write"]
+    long = [len(split_words(one.pieces[0], read + 1)) > read for one in documents]
+    cut = [len(split_words(one.references[0], write)) > write - 1 for one in documents]
+    return {
+        f"have more than {read} words in `{task.text}`, of which the decoder reads the first; "
+        f"`tasks.{name}.read` sets how many": sum(long),
+        f"have a reference of more than {write - 1} words, of which it learns to write the first; "
+        f"`tasks.{name}.write` sets how many": sum(cut),
+    }
 
 
 def _titles(task: TaskSpec, frame: pd.DataFrame) -> list[str]:

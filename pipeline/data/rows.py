@@ -167,6 +167,12 @@ def all_parts(rows: Mapping[str, SourceRows]) -> NDArray[np.str_]:
     return np.concatenate([found.parts for found in rows.values()])
 
 
+def rows_of(rows: Mapping[str, SourceRows], sources: Container[str]) -> NDArray[np.bool_]:
+    """Marks, among the rows of all sources, those of some."""
+    marks = [np.full(len(found.parts), name in sources) for name, found in rows.items()]
+    return np.concatenate(marks)
+
+
 def source_numbers(rows: Mapping[str, SourceRows]) -> NDArray[np.int32] | None:
     """Numbers the source of each row of all sources; None where there is one."""
     if len(rows) == 1:

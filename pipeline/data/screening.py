@@ -1,4 +1,4 @@
-"""Looking for traps in the data: ids among the inputs, copies of a target, doubled rows."""
+"""Looking for traps among the columns: ids, and copies of a target."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,6 @@ from pipeline.data.rows import SourceRows
 from pipeline.data.values import as_text
 from pipeline.study.spec import StudySpec
 
-PAIRS = (("train", "valid"), ("train", "test"), ("valid", "test"))
 _FEWEST_ROWS = 20  # on fewer, two columns match by chance
 
 
@@ -114,50 +113,3 @@ def column_warnings(
         }
         warnings += copy_warnings(found.frame[found.parts == "train"], own, targets)
     return warnings
-
-
-def duplicates(hashes: Hashes, parts: NDArray[np.str_]) -> tuple[dict[str, int], NDArray[np.bool_]]:
-    """Finds rows whose inputs also stand in another part.
-
-    Args:
-        hashes: (N,) hash of each row's inputs.
-        parts: (N,) name of its part.
-
-    Returns:
-        For each pair such as "train/test", the rows of the second part whose inputs stand in the
-        first; and (N,) whether a row's inputs also stand in a later part: such a row is the one to
-        drop, so that test stays whole and valid gives way to test only.
-    """
-    counts = {}
-    repeated = np.zeros(len(hashes), dtype=np.bool_)
-    for earlier, later in PAIRS:
-        inside, outside = parts == earlier, parts == later
-        counts[f"{earlier}/{later}"] = int(np.isin(hashes[outside], hashes[inside]).sum())
-        repeated[inside] |= np.isin(hashes[inside], hashes[outside])
-    return counts, repeated
-
-
-def doubled_notes(
-    rows: Mapping[str, SourceRows], hashes: Hashes, named: Sequence[str]
-) -> list[str]:
-    """Returns a sentence for each of several sources with rows that stand in two parts.
-
-    Args:
-        rows: The rows of each source.
-        hashes: Of the inputs of all of them, one source after the other.
-        named: Sources of the study file: rows made of theirs, such as pieces, follow them.
-    """
-    if len(rows) == 1:
-        return []
-    sizes = [len(found.parts) for found in rows.values()]
-    of_source = np.split(hashes, np.cumsum(sizes)[:-1])
-    notes = []
-    for (name, found), own in zip(rows.items(), of_source, strict=True):
-        counts = {pair: n for pair, n in duplicates(own, found.parts)[0].items() if n}
-        if counts and name in named:
-            shown = ", ".join(f"{n:,} in {pair}" for pair, n in counts.items())
-            notes.append(
-                f"Source `{name}`: rows whose inputs also stand in an earlier part: {shown}. "
-                "`duplicates: drop` in its split leaves the earlier ones out."
-            )
-    return notes

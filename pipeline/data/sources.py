@@ -11,7 +11,7 @@ from pipeline.data.readers import read_table, whole_characters
 from pipeline.data.text_encoding import Progress
 from pipeline.errors import DataError
 from pipeline.study.catalogue import load
-from pipeline.study.spec import SourceSpec
+from pipeline.study.source_spec import SourceSpec
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pipeline.data.hashing import Hashes, uniform, value_hashes
 from pipeline.data.prepared import PARTS
 from pipeline.data.values import as_text
 from pipeline.errors import DataError, Fault, StudyError
-from pipeline.study.spec import SplitSpec
+from pipeline.study.source_spec import SplitSpec
 
 DEFAULT_SHARES = (0.8, 0.1, 0.1)
 DEFAULT_VALID = 0.1  # taken from the train rows of a ready-made split without valid rows

@@ -11,7 +11,8 @@ import pandas as pd
 
 from pipeline.data.references import target_columns
 from pipeline.data.rows import SourceRows, free_name, split_source
-from pipeline.study.spec import SourceSpec, SplitSpec, StudySpec
+from pipeline.study.source_spec import SourceSpec, SplitSpec
+from pipeline.study.spec import StudySpec
 
 _PART, _GROUP, _ID = "view.part", "view.group", "view.id"
 

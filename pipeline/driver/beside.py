@@ -22,10 +22,11 @@ from pipeline.driver.interrupts import Interrupts
 from pipeline.driver.lanes import Lane, train_lanes
 from pipeline.driver.launch import default_workers, make_backend, make_pruner
 from pipeline.driver.precision import trains_in_bf16
-from pipeline.driver.records import Cohort, StudyFolder
+from pipeline.driver.records import Cohort
 from pipeline.driver.rows import baseline_rows, listed, objectives_of, tuned_row
 from pipeline.driver.searched import AskedCohort, SearchedRow
 from pipeline.driver.sizing import array_size
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import Interrupted
 from pipeline.study.loading import Study
 from pipeline.tracking.tracker import Tracker

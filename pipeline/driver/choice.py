@@ -14,9 +14,10 @@ from statistics import fmean
 
 import numpy as np
 
-from pipeline.driver.records import StudyFolder, TrialRecord, best_trials
+from pipeline.driver.records import TrialRecord, best_trials
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.evaluation.pareto import order
-from pipeline.study.spec import FinalistsSpec
+from pipeline.study.search_spec import FinalistsSpec
 
 
 @dataclass(frozen=True)

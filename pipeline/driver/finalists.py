@@ -11,13 +11,14 @@ from pipeline.driver.backend import Backend
 from pipeline.driver.choice import missing_finalists
 from pipeline.driver.lanes import Lane, train_lanes
 from pipeline.driver.pruners import Never
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
 from pipeline.driver.rows import RowPlan, listed
 from pipeline.driver.runs import TrialRuns
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.driver.trials import make_predictor
 from pipeline.errors import Interrupted
 from pipeline.study.loading import Study
-from pipeline.study.spec import FinalistsSpec
+from pipeline.study.search_spec import FinalistsSpec
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.members import Member, Trained
 

@@ -19,7 +19,7 @@ from pipeline.driver.records import TrialRecord
 from pipeline.study import catalogue
 from pipeline.study.loading import Study
 from pipeline.study.ranges import Choices, Range
-from pipeline.study.spec import SearchSpec
+from pipeline.study.search_spec import SearchSpec
 from pipeline.training.devices import CPU
 
 

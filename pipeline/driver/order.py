@@ -13,7 +13,7 @@ from pipeline.driver.observers import Observer
 from pipeline.driver.pruners import Pruner
 from pipeline.driver.records import TrialRecord
 from pipeline.driver.searched import SearchedRow
-from pipeline.study.spec import SearchSpec
+from pipeline.study.search_spec import SearchSpec
 from pipeline.training.members import EpochResult, Member
 
 

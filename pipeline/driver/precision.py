@@ -11,7 +11,7 @@ import torch
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import one_thread
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.driver.trials import make_member
 from pipeline.errors import TrainingError
 from pipeline.study.loading import Study

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pipeline.data.prepared import Prepared
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import ResumeError
 from pipeline.study.loading import Study
 

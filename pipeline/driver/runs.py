@@ -14,8 +14,9 @@ import torch
 from pipeline.data.prepared import Prepared
 from pipeline.driver.launch import pruner_name
 from pipeline.driver.pareto import front_volume
-from pipeline.driver.records import EpochRecord, StudyFolder, TrialRecord, best_trials
+from pipeline.driver.records import EpochRecord, TrialRecord, best_trials
 from pipeline.driver.rows import RowPlan, objectives_of
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.driver.trials import (
     end_of,
     epoch_record,

@@ -23,12 +23,13 @@ from pipeline.driver.launch import Phases, SearchOptions, SearchResult, make_bac
 from pipeline.driver.observers import Observer
 from pipeline.driver.order import Means, Order
 from pipeline.driver.precision import trains_in_bf16
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
 from pipeline.driver.resume import check_resume, launch_settings, note_device
 from pipeline.driver.rows import tuned_row
 from pipeline.driver.runs import open_parent
 from pipeline.driver.searched import SearchedRow
 from pipeline.driver.sizing import array_size
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import Interrupted
 from pipeline.study.loading import Study
 from pipeline.tracking.records import State

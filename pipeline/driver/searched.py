@@ -15,9 +15,10 @@ from pipeline.data.prepared import Prepared
 from pipeline.driver.journal import TrialJournal
 from pipeline.driver.keeping import BestModels
 from pipeline.driver.pruners import Curves, TaskCurves
-from pipeline.driver.records import Cohort, StudyFolder, TrialRecord
+from pipeline.driver.records import Cohort, TrialRecord
 from pipeline.driver.rows import RowPlan, objectives_of
 from pipeline.driver.runs import TrialRuns
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.driver.trials import task_curves
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params

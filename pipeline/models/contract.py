@@ -12,7 +12,7 @@ from pipeline.models.architecture import Architecture
 from pipeline.models.build import initialise, member_tensors
 from pipeline.models.network import MultiTaskModel
 from pipeline.models.sharing import Sharing
-from pipeline.study.spec import ModelSpec
+from pipeline.study.model_spec import ModelSpec
 
 _N_MEMBERS, _N_ROWS = 2, 3
 _HEADS = {"first": 1, "second": 3}

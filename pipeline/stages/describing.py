@@ -11,8 +11,9 @@ from typing import Any
 
 from pipeline.driver.choice import Choice, choose
 from pipeline.driver.json_files import read_json
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
 from pipeline.driver.search import Description
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.report.html import REPORT, study_report
 from pipeline.report.page import study_page
 from pipeline.report.pareto import front_files

@@ -25,7 +25,7 @@ from pipeline.errors import InputError
 from pipeline.report.figures import heat_map
 from pipeline.stages.recording import recording
 from pipeline.stages.session import DEFAULT_STORE, Session, Tables, open_session, workers_of
-from pipeline.stages.telling import Say, say_on_stderr
+from pipeline.stages.telling import LongWork, Say, say_on_stderr
 from pipeline.study.loading import Study
 from pipeline.study.spec import Params
 from pipeline.tracking.records import TrialEnd, TrialStart
@@ -105,12 +105,13 @@ def _group(
     backend = make_backend(prepared, n_workers, session.device, say, bf16, checkpoints)
     learners.mend(folder.record()["run_id"])
     try:
-        with Interrupts() as interrupts:
+        with Interrupts() as interrupts, LongWork() as progress:
 
             def train(wanted: list[Learner]) -> dict[Learner, Learned]:
                 return train_learners(
-                    learners, wanted, backend, n_workers, lambda: interrupts.requested, say
-                )
+                    learners, wanted, backend, n_workers, lambda: interrupts.requested, say,
+                    progress,
+                )  # fmt: skip
 
             return group_tasks(study, prepared, folder, learners, train, best)
     finally:

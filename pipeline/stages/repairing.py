@@ -13,10 +13,10 @@ from pipeline.damage.finding import Damage
 from pipeline.damage.journals import journal_damage, waiting
 from pipeline.damage.runs import model_damage, stale_runs
 from pipeline.data.cache import is_whole
-from pipeline.driver.records import StudyFolder
 from pipeline.driver.resume import check_resume, launch_settings
 from pipeline.driver.rows import RowPlan, baseline_rows, tuned_row
 from pipeline.driver.searched import SearchedRow
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import InputError
 from pipeline.stages.recording import study_lock, tracking
 from pipeline.stages.session import DEFAULT_STORE, Session, Tables, open_session

@@ -16,8 +16,8 @@ from pipeline.data.prepare import prepare_data
 from pipeline.data.prepared import Prepared
 from pipeline.driver.launch import default_workers
 from pipeline.driver.precision import trains_in_bf16
-from pipeline.driver.records import StudyFolder
 from pipeline.driver.resume import check_resume, launch_settings
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import InputError
 from pipeline.serving.predictor import Predictor
 from pipeline.stages.telling import LongWork, Say, say_on_stderr

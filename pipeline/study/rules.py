@@ -11,7 +11,8 @@ from pipeline.study.input_rules import input_faults
 from pipeline.study.own import CONTRACTS, is_own
 from pipeline.study.possible import ends, highest, possible
 from pipeline.study.promote_spec import RIVALS
-from pipeline.study.spec import SplitSpec, StudySpec
+from pipeline.study.source_spec import SplitSpec
+from pipeline.study.spec import StudySpec
 from pipeline.study.task_spec import TaskSpec
 from pipeline.study.text_rules import text_faults
 

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import beta
 from torch import Tensor
 
-from pipeline.study.spec import AugmentSpec
+from pipeline.study.train_spec import AugmentSpec
 from pipeline.training.devices import CPU
 from pipeline.training.streams import Streams
 

@@ -13,9 +13,10 @@ from pipeline.evaluation.evaluate import Evaluation
 from pipeline.models.architecture import Architecture
 from pipeline.study.catalogue import entry, load_network, names
 from pipeline.study.encoder_spec import EncoderSpec
+from pipeline.study.model_spec import ModelSpec
 from pipeline.study.own import is_own, is_stock
-from pipeline.study.spec import ModelSpec, TrainSpec
 from pipeline.study.task_spec import TaskSpec
+from pipeline.study.train_spec import TrainSpec
 from pipeline.study.weights_spec import WeightsSpec
 from pipeline.tasks.base import Kind, TaskInfo
 from pipeline.training.diagnostics import Gradients

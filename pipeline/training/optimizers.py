@@ -15,7 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pipeline.study.spec import TrainSpec
+from pipeline.study.train_spec import TrainSpec
 
 
 @dataclass(frozen=True)

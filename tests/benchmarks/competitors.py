@@ -28,7 +28,7 @@ from pipeline.data.prepare import open_prepared
 from pipeline.data.prepared import Prepared
 from pipeline.driver.fork_server import start_ahead, worker_context
 from pipeline.driver.launch import default_workers
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.tracking.store import open_store
 from pipeline.tracking.tracker import NullTracker
 from tests.benchmarks.stock import Params, train_plainly, train_with_loader, weights_of

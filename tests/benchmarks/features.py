@@ -23,7 +23,7 @@ from rich.table import Table
 
 from pipeline import load_study, prepare, search
 from pipeline.data.sentence_vectors import SentenceVectors
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.study.encoder_spec import EncoderSpec
 from pipeline.study.loading import Study
 from pipeline.tracking.store import Store, open_store

@@ -24,7 +24,8 @@ from pipeline import search
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import ArrayDone, Backend, EpochDone, Event
 from pipeline.driver.launch import default_workers
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.driver.trials import make_member
 from pipeline.study.loading import Study
 from pipeline.tracking.store import open_store

@@ -14,7 +14,7 @@ from pipeline.comparison.readings import Readings
 from pipeline.comparison.rows import Model, Row
 from pipeline.data.encoding import Encoder
 from pipeline.data.prepared import Part, Prepared, PrepareReport
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.study import catalogue
 from pipeline.study.task_spec import TaskSpec
 from pipeline.tasks.registry import kind_of

@@ -16,7 +16,7 @@ from pipeline.comparison.learners import Learner, Learners
 from pipeline.data.prepared import Prepared
 from pipeline.driver.backend import Event, InProcess, one_thread
 from pipeline.driver.launch import make_backend
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import Interrupted, TrainingError
 from pipeline.study.loading import Study
 from pipeline.tracking.tracker import NullTracker
@@ -157,6 +157,19 @@ def test_an_array_that_ended_and_was_not_kept_is_not_trained_again(
     found = learned("killed")
     assert trained == course
     np.testing.assert_equal(found, expected)
+
+
+def test_how_many_arrays_have_ended_is_told(
+    make: Callable[..., Learners], prepared: Prepared
+) -> None:
+    told: list[tuple[str, int, int]] = []
+    backend = InProcess(prepared)
+    for _ in range(2):  # the second time nothing is left to tell of
+        train_learners(
+            make(), LEARNERS, backend, 1, bool, lambda said: None, lambda *far: told.append(far)
+        )
+    what = "Training 10 models of groups, arrays"
+    assert told == [(what, done, 4) for done in range(5)]
 
 
 def test_results_do_not_depend_on_workers(prepared: Prepared, tmp_path: Path) -> None:

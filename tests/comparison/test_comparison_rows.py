@@ -15,9 +15,10 @@ from pipeline.data.text_encoding import Progress
 from pipeline.driver.beside import RowsBeside
 from pipeline.driver.choice import choose
 from pipeline.driver.launch import SearchOptions
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
 from pipeline.driver.rows import RowPlan
 from pipeline.driver.search import Search
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import TrainingError
 from pipeline.serving.predictor import Predictor
 from pipeline.study.loading import Study, parse_study

@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 
 from pipeline.data.columns import type_columns
-from pipeline.data.hashing import row_hashes
-from pipeline.data.screening import copy_warnings, counting_columns, duplicates
+from pipeline.data.screening import copy_warnings, counting_columns
 
 N = 60
 WORDS = ["one", "two", "three"] * 20
@@ -86,11 +85,3 @@ def test_copies_of_a_target_are_found() -> None:
     named = {tuple(sentence.split("`")[1:6:2]) for sentence in found}
     assert named == {("same", "label", "kind"), ("coded", "label", "kind"),
                      ("scaled", "size", "large"), ("cube", "size", "large")}  # fmt: skip
-
-
-def test_doubled_inputs_are_counted_for_each_pair_of_parts() -> None:
-    frame = pd.DataFrame({"x": [1, 1, 2, 2, 3, 3, 4, 1], "w": ["a"] * 8})
-    parts = np.array(["train", "train", "train", "test", "valid", "test", "test", "test"])
-    counts, repeated = duplicates(row_hashes(frame), parts)
-    assert counts == {"train/valid": 0, "train/test": 2, "valid/test": 1}
-    assert repeated.tolist() == [True, True, True, False, True, False, False, False]

@@ -198,3 +198,25 @@ model: {encoder: {kind: bag, max_words: 8}}
     assert "1 of 40 documents is longer than 8 words, and the encoder `bag`" in said
     assert "pieces of documents" not in said
     assert prepared.sizes().endswith("test, pieces of documents among them")
+
+
+def test_what_a_decoder_does_not_read_or_write_is_counted() -> None:
+    study = """
+name: s
+sources: {notes: {text: body}}
+tasks: {ask: {kind: abstractive, target: ask, text: body, read: 12, write: 5}}
+split: {column: part}
+"""
+    rows = [
+        {"body": f"Word number{i} " * (7 if i < 3 else 6),
+         "ask": "a b c d e" if i < 2 else "a b c d",
+         "part": ["train", "train", "train", "valid", "test"][i % 5]}
+        for i in range(20)
+    ]  # fmt: skip
+    found = with_pieces(parse_study(study).spec, {"notes": pd.DataFrame(rows)}).warnings
+    assert found == (
+        "Task `ask`: 3 rows have more than 12 words in `body`, of which the decoder reads the "
+        "first; `tasks.ask.read` sets how many.",
+        "Task `ask`: 2 rows have a reference of more than 4 words, of which it learns to write the "
+        "first; `tasks.ask.write` sets how many.",
+    )

@@ -7,7 +7,7 @@ import pytest
 from pipeline.data.readers import read_table, whole_characters
 from pipeline.data.sources import find_source, read_source
 from pipeline.errors import DataError
-from pipeline.study.spec import SourceSpec
+from pipeline.study.source_spec import SourceSpec
 
 TABLE = pd.DataFrame({"n": [1, 2, 3], "x": [0.5, None, 1.5], "word": ["a", "b, c", 'say "hi"']})
 

@@ -10,7 +10,7 @@ from pipeline.data.hashing import row_hashes, uniform, value_hashes
 from pipeline.data.prepared import PARTS
 from pipeline.data.splitting import split_rows
 from pipeline.errors import DataError, StudyError
-from pipeline.study.spec import SplitSpec
+from pipeline.study.source_spec import SplitSpec
 
 SHARES = SplitSpec(train=0.6, valid=0.2, test=0.2)
 

@@ -12,8 +12,9 @@ import torch
 from pipeline.data.prepared import Prepared
 from pipeline.driver.choice import choose
 from pipeline.driver.launch import SearchOptions
-from pipeline.driver.records import StudyFolder, TrialRecord, best_trials
+from pipeline.driver.records import TrialRecord, best_trials
 from pipeline.driver.search import Search
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.study.loading import Study
 from pipeline.tracking.records import RunRecord, TrialEnd, TrialStart
 from pipeline.tracking.tracker import NullTracker

@@ -16,10 +16,11 @@ from pipeline.data.prepared import Prepared
 from pipeline.driver.beside import RowsBeside
 from pipeline.driver.choice import choose
 from pipeline.driver.launch import SearchOptions
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
 from pipeline.driver.rows import EQUAL, baseline_rows, tuned_row
 from pipeline.driver.search import Search
 from pipeline.driver.searched import SearchedRow
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.study.loading import Study
 from pipeline.training.loop import train
 

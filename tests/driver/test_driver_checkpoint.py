@@ -14,8 +14,9 @@ from search_cases import Crash, Launcher, Memory, check, plain
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.beside import RowsBeside
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
 from pipeline.driver.rows import baseline_rows
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.study.loading import load_study
 from pipeline.tracking.tracker import NullTracker
 from pipeline.training.population import Population
@@ -42,8 +43,9 @@ search: {trials: 8, cohort: 8, population: 4, keep: 2, finalists: {k: 1, seeds: 
 
 def models(folder: StudyFolder) -> dict[str, bytes]:
     """Returns the kept models' weights, byte for byte."""
-    files = folder.path.glob("models/*/*.safetensors")
-    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in files}
+    files = [*folder.path.glob("models/*/weights.npz")]
+    assert files, "there is nothing to compare"
+    return {path.parent.name: path.read_bytes() for path in files}
 
 
 class DiesAt:

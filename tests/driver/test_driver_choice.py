@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from pipeline.driver.choice import Choice, choose, missing_finalists
-from pipeline.driver.records import Cohort, StudyFolder, TrialRecord
-from pipeline.study.spec import FinalistsSpec
+from pipeline.driver.records import Cohort, TrialRecord
+from pipeline.driver.study_folder import StudyFolder
+from pipeline.study.search_spec import FinalistsSpec
 
 SPEC = FinalistsSpec(k=2, seeds=3)
 

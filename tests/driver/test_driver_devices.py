@@ -14,8 +14,8 @@ from pipeline.data.prepared import Prepared
 from pipeline.driver import launch, sizing
 from pipeline.driver.backend import InProcess
 from pipeline.driver.launch import default_workers, make_backend
-from pipeline.driver.records import StudyFolder
 from pipeline.driver.sizing import array_size, array_sizes
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.driver.trials import end_of
 from pipeline.study.loading import Study
 from pipeline.training import calibration

@@ -20,7 +20,7 @@ from pipeline.driver.journal import TrialJournal
 from pipeline.driver.launch import Phases, SearchOptions
 from pipeline.driver.order import Means
 from pipeline.driver.pruners import Halving, Median, Never, Pruner, Rung
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.driver.trials import make_member
 from pipeline.errors import Interrupted, ResumeError
 from pipeline.study.loading import Study

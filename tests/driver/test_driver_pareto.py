@@ -15,7 +15,8 @@ from pipeline.driver.journal import TrialJournal, sampler_faults
 from pipeline.driver.launch import make_pruner
 from pipeline.driver.pareto import constant_scores, front_trials, front_volume
 from pipeline.driver.pruners import Dominated, Rung
-from pipeline.driver.records import StudyFolder, TrialRecord, best_trials
+from pipeline.driver.records import TrialRecord, best_trials
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import StudyError
 from pipeline.evaluation.pareto import order
 from pipeline.stages import prepare

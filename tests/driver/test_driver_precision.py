@@ -12,7 +12,7 @@ from stand_in import DEVICE, watch
 from pipeline.data.prepared import Prepared
 from pipeline.driver import precision
 from pipeline.driver.precision import EPOCHS, TOLERANCE, largest_difference, trains_in_bf16
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.driver.trials import make_member
 from pipeline.errors import TrainingError
 from pipeline.training.devices import CPU

@@ -9,7 +9,8 @@ from search_cases import Crash, Launcher, Watcher, check, plain
 
 from pipeline.data.prepared import Prepared
 from pipeline.driver.launch import default_workers, make_pruner
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import Interrupted, ResumeError
 from pipeline.study.loading import Study
 

@@ -8,7 +8,7 @@ import torch
 from stage_cases import Chain, chain_study, people
 
 from pipeline import compare, prepare, promote, search
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.promotion.decision import Decision
 from pipeline.stages.session import Session
 from pipeline.tracking.store import Store

@@ -11,7 +11,8 @@ from pipeline import prepare
 from pipeline.comparison.readings import Readings
 from pipeline.data.prepared import Prepared
 from pipeline.driver.choice import Choice, choose
-from pipeline.driver.records import StudyFolder, TrialRecord
+from pipeline.driver.records import TrialRecord
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.study.loading import Study, parse_study
 from pipeline.tracking.store import Store
 

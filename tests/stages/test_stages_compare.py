@@ -8,7 +8,8 @@ from stage_cases import Chain, chain_study
 
 from pipeline import compare, evaluate, search, stages
 from pipeline.comparison.readings import Readings
-from pipeline.driver.records import StudyFolder, best_trials
+from pipeline.driver.records import best_trials
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import InputError
 from pipeline.stages import comparing
 

@@ -12,7 +12,7 @@ from synthetic import GROUPS, STRONG, TASKS, synthetic_study, synthetic_tables
 
 from pipeline import group, search
 from pipeline.comparison.readings import Readings
-from pipeline.driver.records import StudyFolder
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import InputError, ResumeError
 from pipeline.stages import grouping
 from pipeline.study.loading import parse_study

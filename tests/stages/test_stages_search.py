@@ -7,7 +7,8 @@ import pytest
 from stage_cases import Chain, chain_study
 
 from pipeline import evaluate, prepare, search, train
-from pipeline.driver.records import StudyFolder, best_trials
+from pipeline.driver.records import best_trials
+from pipeline.driver.study_folder import StudyFolder
 from pipeline.errors import InputError, ResumeError, StudyError
 from pipeline.stages import evaluating
 from pipeline.stages.session import open_searched

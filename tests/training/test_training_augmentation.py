@@ -6,7 +6,7 @@ from torch import Tensor
 from training_data import member
 
 from pipeline.data.prepared import Prepared
-from pipeline.study.spec import AugmentSpec
+from pipeline.study.train_spec import AugmentSpec
 from pipeline.training.augmentation import Augmentation, draw_mixing, hide_codes, perturb
 from pipeline.training.population import Population
 from pipeline.training.streams import Streams

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pipeline.study.catalogue import load
-from pipeline.study.spec import TrainSpec
+from pipeline.study.train_spec import TrainSpec
 from pipeline.training.optimizers import Adam, Optimizer, Rates
 
 N_STEPS, P = 120, 11

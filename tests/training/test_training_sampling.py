@@ -11,7 +11,7 @@ from training_data import make_prepared, member, only, with_train
 
 from pipeline.data.prepared import Prepared
 from pipeline.errors import TrainingError
-from pipeline.study.spec import SamplingSpec
+from pipeline.study.train_spec import SamplingSpec
 from pipeline.training.members import arrays_of, structure_of
 from pipeline.training.population import Population
 from pipeline.training.sampling import Order, rows_shown

@@ -11,7 +11,7 @@ from training_data import make_prepared, member, with_train
 from pipeline.data.prepared import Prepared
 from pipeline.models.sharing import SHARED
 from pipeline.study import catalogue
-from pipeline.study.spec import ModelSpec
+from pipeline.study.model_spec import ModelSpec
 from pipeline.training.loop import train
 from pipeline.training.members import arrays_of, read_settings, structure_of
 from pipeline.training.population import Population

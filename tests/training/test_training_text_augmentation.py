@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.errors import StudyError
 from pipeline.models.texts import Texts
 from pipeline.study.loading import parse_study
-from pipeline.study.spec import AugmentSpec
+from pipeline.study.train_spec import AugmentSpec
 from pipeline.training.augmentation import Augmentation
 from pipeline.training.streams import Streams
 from pipeline.training.text_augmentation import disturb

@@ -11,8 +11,9 @@ import pandas as pd
 from pipeline.data.encoding import CategoricalColumn, Encoder, NumericColumn
 from pipeline.data.prepared import Part, Prepared, PrepareReport
 from pipeline.study import catalogue
-from pipeline.study.spec import AugmentSpec, ModelSpec, TrainSpec
+from pipeline.study.model_spec import ModelSpec
 from pipeline.study.task_spec import TaskSpec
+from pipeline.study.train_spec import AugmentSpec, TrainSpec
 from pipeline.study.weights_spec import WeightsSpec
 from pipeline.training.members import Member
 
