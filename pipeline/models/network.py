@@ -172,7 +172,7 @@ class MultiTaskModel(nn.Module):
             features: Encoded inputs.
             rates: Dropout of a training step.
             words: What tasks that write read and are to write. The outputs of those named are the
-                losses of those words (see `Generator.losses`); else what the trunk says to the
+                losses of those words (see `Decoder.losses`); else what the trunk says to the
                 decoder.
         """
         features, said, states = self.layout.parted(features)

@@ -201,7 +201,7 @@ class Abstractive(Kind):
         """Returns the mean negative log chance of a reference's words, smoothed.
 
         Args:
-            outputs: (K, ..., B, width) of which the first two are those of `Generator.losses`.
+            outputs: (K, ..., B, width) of which the first two are those of `Decoder.losses`.
             target: Not read: the decoder has seen it.
             smoothing: Of each member.
         """

@@ -30,7 +30,7 @@ def note_epoch(
     """Looks at members after an epoch, and notes in their progress what came of it.
 
     Args:
-        population: They.
+        population: The members.
         progress: By number; changed.
         placed: The data, where members train.
         epoch: Of the population, from 1.

@@ -21,7 +21,7 @@ from pipeline.training.weighting import stack_weights
 
 @dataclass(frozen=True)
 class OwnSettings:
-    """The settings of K members in which one structure may differ.
+    """Settings in which K members of one structure may differ.
 
     Attributes:
         weights: (K, T) loss weights, as the study gives them.

@@ -1,6 +1,7 @@
 """Searches whose driver dies in the middle of an array that trains for long."""
 
 import os
+import shutil
 import signal
 import time
 from dataclasses import dataclass
@@ -152,11 +153,12 @@ def test_baselines_go_on_in_the_middle_of_their_arrays(
     study = small_study(train__checkpoint_minutes=1e-9)
     dies = DiesAt(monkeypatch)
 
+    Launcher(study, prepared, StudyFolder(tmp_path / "searched", "small")).launch()
+
     def searched(name: str) -> StudyFolder:
-        launcher = Launcher(study, prepared, StudyFolder(tmp_path / name, "small"))
-        launcher.launch()
+        shutil.copytree(tmp_path / "searched", tmp_path / name)
         dies.trained = []
-        return launcher.folder
+        return StudyFolder(tmp_path / name, "small")
 
     def baselines(folder: StudyFolder) -> None:
         files = StudyFolder(folder.path.parent, "small")  # another driver has read nothing yet
