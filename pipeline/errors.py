@@ -97,7 +97,12 @@ class Interrupted(PipelineError):
 
 def near_miss(name: str, names: Sequence[str]) -> str:
     """Suggests the nearest of `names`, or lists them where none is near."""
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean `{close[0]}`?"
+    if meant := nearest(name, names):
+        return meant
     return f"Possible: {', '.join(names)}." if names else ""
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Suggests the nearest of `names`; says nothing where none is near."""
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"Did you mean `{close[0]}`?" if close else ""

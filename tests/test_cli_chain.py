@@ -191,7 +191,7 @@ def test_predict_writes_each_form_alike(store: Store, study: Path, tmp_path: Pat
     ("model", "table", "output", "words"),
     [
         ("cli_people@challenger", "new.csv", "out.csv", "cli_people@champion"),
-        ("nobody@champion", "new.csv", "out.csv", "no such model"),
+        ("nobody@champion", "new.csv", "out.csv", "with name=nobody not found. Known aliases"),
         ("cli_people", "new.csv", "out.csv", "NAME@ALIAS"),
         ("cli_people@champion", "none.csv", "out.csv", "There is no table none.csv"),
         ("cli_people@champion", "new.csv", "out.xls", "must end in one of .csv, .jsonl, .parquet"),

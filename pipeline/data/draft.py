@@ -258,6 +258,8 @@ def _task_line(task: str, target: _Target, frame: pd.DataFrame, split: str | Non
         settings.append("min_rows: 1")  # else a label that no train row has is refused
     n_labelled = int((~pd.isna(as_text(frame[target.column]))).sum())
     comment = f"{n_labelled:,} of {len(frame):,} rows labelled"
+    if "unit: clause" in settings:
+        comment += "; `mode: abstractive` in place of unit and budget writes it"
     return f"  {_quoted(task)}: {{{', '.join(settings)}}}   # {comment}"
 
 

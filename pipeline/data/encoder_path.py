@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.errors import Fault, StudyError, near_miss
+from pipeline.errors import Fault, StudyError, nearest
 from pipeline.study.spec import StudySpec
 from pipeline.text.pretrained import SAVE, folder_problem
 
@@ -77,5 +77,4 @@ def _hint(places: Sequence[Path]) -> str:
     looked = " and ".join(map(str, places))
     beside = [other.name for place in places if place.parent.is_dir()
               for other in place.parent.iterdir() if other.is_dir()]  # fmt: skip
-    close = near_miss(places[0].name, beside)
-    return " ".join([f"Looked for {looked}.", *([close] if close.startswith("Did") else [])])
+    return f"Looked for {looked}. {nearest(places[0].name, beside)}".rstrip()

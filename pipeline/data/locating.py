@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, nearest
 from pipeline.study.source_spec import SourceSpec
 
 
@@ -73,9 +73,12 @@ def _matches(root: Path, pattern: str) -> Iterator[LocatedFile]:
 
 def _missing(name: str, pattern: str, spec: SourceSpec, roots: Sequence[Path]) -> str:
     places = " nor in ".join(str(root.resolve()) for root in roots)
+    folders = [folder for root in roots if (folder := (root / pattern).parent).is_dir()]
+    beside = [file.name for folder in folders for file in folder.iterdir() if file.is_file()]
+    meant = f" {nearest(Path(pattern).name, beside)}".rstrip()
     about = f" About this source: {spec.about}" if spec.about else ""
     return (
-        f"Source `{name}`: there is no file {pattern} in {places}. "
+        f"Source `{name}`: there is no file {pattern} in {places}.{meant} "
         f"Put it there, or name its folder by `--data DIR` or MTL_DATA.{about}"
     )
 

@@ -145,7 +145,7 @@ def _version(client: MlflowClient, name: str, get: Any) -> ModelVersion:
         models = client.search_registered_models(max_results=100)
         known = [f"{model.name}@{alias}" for model in models for alias in model.aliases]
         raise InputError(
-            f"The registry has no such model: {str(error).splitlines()[0]}. "
+            f"The registry has no such model: {str(error).splitlines()[0].rstrip('.')}. "
             f"Known aliases: {', '.join(sorted(known)) or 'none'}."
         ) from error
     return found

@@ -26,8 +26,8 @@ class EncoderSpec:
         width: Of `tfidf`: numbers that the term weights of a document are reduced to.
         signs: Of `tfidf`: signs (punctuation, brackets) and their pairs with the words beside them
             as terms too, capitals kept: how a text is written, beside what it says. Off by
-            default: it pays where classes differ in who wrote. On valid the library of a
-            docstring gained 0.02.
+            default: it pays where classes differ in who wrote. Without test, the library of a
+            docstring gained 0.03 of accuracy, the discipline of Chinese papers lost 0.08.
         linear: Of `tfidf`: a linear model of the term weights for each task but those that write,
             fitted on train when data is prepared; what it says is added to the outputs of that
             task's own head, times a scale that is learned. Off by default, since it takes 16 fits

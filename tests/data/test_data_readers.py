@@ -120,6 +120,15 @@ def test_a_missing_file_tells_where_the_data_comes_from(tmp_path: Path) -> None:
         find_source("s", spec, tmp_path, tmp_path)
 
 
+def test_a_file_of_nearly_that_name_is_suggested(tmp_path: Path) -> None:
+    _write(tmp_path / "news.csv.gz", b"")
+    for path in ("nws.csv.gz", str(tmp_path / "newz.csv.gz")):
+        with pytest.raises(DataError, match=r"\. Did you mean `news\.csv\.gz`\? Put it there"):
+            find_source("s", SourceSpec(path=path), tmp_path, tmp_path)
+    with pytest.raises(DataError, match=r"there is no file other\.csv in [^.]*\. Put it there"):
+        find_source("s", SourceSpec(path="other.csv"), tmp_path)
+
+
 def test_a_table_without_rows_is_told(tmp_path: Path) -> None:
     _write(tmp_path / "t.csv", "a,b\n")
     with pytest.raises(DataError, match=r"Source `s` has no rows \(t\.csv\)"):
