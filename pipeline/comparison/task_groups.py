@@ -81,7 +81,6 @@ def group_tasks(
     )
     valid = _valid_json(learned, groups, len(tasks))
     rows = _read_test(study, prepared, folder, learners, groups)
-    grouped, all_in_one, each_alone = rows
     return {
         "study": study.spec.name,
         "data": prepared.data_digest,
@@ -95,13 +94,7 @@ def group_tasks(
         "predicted_gain": grouping_value(believed.value, groups),
         "valid": valid,
         "recommended": max(valid, key=valid.__getitem__),  # of equals the groups
-        "test": {
-            "rows": [row_json(row, tasks, _model_keys(learners, row.groups)) for row in rows],
-            "gains": {
-                "over_one_model": gain_json(grouped, all_in_one, tasks),
-                "over_each_alone": gain_json(grouped, each_alone, tasks),
-            },
-        },
+        "test": _test_json(learners, rows, tasks),
         "budget": {
             "trials": len(learned),
             "member_epochs": sum(one.epochs for one in learned.values()),
@@ -162,6 +155,17 @@ def _read_test(
             readings.add(key, prepared.data_digest, found)
         rows.append(row)
     return rows
+
+
+def _test_json(learners: Learners, rows: list[GroupedRow], tasks: list[str]) -> dict[str, Any]:
+    grouped, all_in_one, each_alone = rows
+    return {
+        "rows": [row_json(row, tasks, _model_keys(learners, row.groups)) for row in rows],
+        "gains": {
+            "over_one_model": gain_json(grouped, all_in_one, tasks),
+            "over_each_alone": gain_json(grouped, each_alone, tasks),
+        },
+    }
 
 
 def _model_keys(learners: Learners, groups: Groups) -> list[str]:
