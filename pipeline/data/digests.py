@@ -18,7 +18,7 @@ from pipeline.study.spec import StudySpec
 from pipeline.tasks.base import TaskInfo
 from pipeline.text.ragged import Ragged
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Of the arrays; raised when they change for the same data and settings."""
 
 

@@ -98,8 +98,10 @@ def drop_doubles(
     Raises:
         DataError: A part would have no rows left.
     """
-    _, repeated = duplicates(hashes, all_parts(rows))
     dropping = [name for name in rows if spec.split_of(name).duplicates == "drop"]
+    if not dropping:
+        return rows, inputs, 0
+    _, repeated = duplicates(hashes, all_parts(rows))
     dropped = repeated & rows_of(rows, dropping)
     if not dropped.any():
         return rows, inputs, 0

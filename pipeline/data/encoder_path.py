@@ -1,10 +1,12 @@
 """Where a pretrained encoder lies: a folder beside the study file or the data, or the hub."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.data.locating import listed
 from pipeline.errors import Fault, StudyError, nearest
 from pipeline.study.spec import StudySpec
 from pipeline.text.pretrained import SAVE, folder_problem
@@ -42,7 +44,7 @@ def check_encoder(
     path = spec.model.encoder.path
     if faults or path is None or found is not None:
         return faults, []
-    places = " nor in ".join(str(place.parent) for place in _places(path, folder, data_dir))
+    places = " nor in ".join(map(str, _roots(folder, data_dir)))
     return [], [
         f"`{_KEY}`: there is no folder {path} in {places}, so it is taken as a name of the Hugging "
         "Face hub."
@@ -68,13 +70,16 @@ def _look(spec: StudySpec, folder: Path, data_dir: Path | None) -> tuple[list[Fa
 
 
 def _places(path: str, folder: Path, data_dir: Path | None) -> list[Path]:
+    whole = os.path.expanduser(path)  # an absolute path replaces the root
+    return list(dict.fromkeys(root / whole for root in _roots(folder, data_dir)))
+
+
+def _roots(folder: Path, data_dir: Path | None) -> list[Path]:
     roots = [folder, *([] if data_dir is None else [data_dir])]
-    whole = Path(path).expanduser()  # an absolute path replaces the root
-    return list(dict.fromkeys((root / whole).absolute() for root in roots))
+    return list(dict.fromkeys(root.absolute() for root in roots))
 
 
 def _hint(places: Sequence[Path]) -> str:
     looked = " and ".join(map(str, places))
-    beside = [other.name for place in places if place.parent.is_dir()
-              for other in place.parent.iterdir() if other.is_dir()]  # fmt: skip
+    beside = [other.name for place in places for other in listed(place.parent) if other.is_dir()]
     return f"Looked for {looked}. {nearest(places[0].name, beside)}".rstrip()

@@ -73,14 +73,25 @@ def _matches(root: Path, pattern: str) -> Iterator[LocatedFile]:
 
 def _missing(name: str, pattern: str, spec: SourceSpec, roots: Sequence[Path]) -> str:
     places = " nor in ".join(str(root.resolve()) for root in roots)
-    folders = [folder for root in roots if (folder := (root / pattern).parent).is_dir()]
-    beside = [file.name for folder in folders for file in folder.iterdir() if file.is_file()]
+    folders = [(root / pattern).parent for root in roots]
+    beside = [file.name for folder in folders for file in listed(folder) if file.is_file()]
     meant = f" {nearest(Path(pattern).name, beside)}".rstrip()
     about = f" About this source: {spec.about}" if spec.about else ""
     return (
         f"Source `{name}`: there is no file {pattern} in {places}.{meant} "
         f"Put it there, or name its folder by `--data DIR` or MTL_DATA.{about}"
     )
+
+
+def listed(folder: Path) -> list[Path]:
+    """Returns what is in a folder; nothing where it is absent or may not be read.
+
+    For hints: one that cannot be given must not stand in the way of what it goes with.
+    """
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def content_digest(files: Sequence[LocatedFile]) -> str:

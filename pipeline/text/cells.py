@@ -18,7 +18,7 @@ def cell_text(cell: Any) -> str:
 def whole_text(cell: Any) -> Any:
     """Returns a list of texts, such as sentences, as one text of as many paragraphs.
 
-    Anything else, also a list of other things, is returned as it is.
+    A list of other things becomes the text that Python shows; anything else is returned as it is.
     """
     if not isinstance(cell, list | tuple | np.ndarray):
         return cell

@@ -217,6 +217,7 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(
     [
         ("./modell", "is no folder, and can be no name of the Hugging Face hub"),
         ("a/b/c", "is no folder, and can be no name of the Hugging Face hub"),
+        ("~nobody-here/model", "is no folder, and can be no name of the Hugging Face hub"),
         ("letters.csv", "must be a folder. Found the file"),
         ("empty", "must hold a Hugging Face model: it has no config.json"),
     ],
@@ -232,12 +233,13 @@ def test_a_path_that_cannot_be_a_model_is_told_by_check_too(
         assert path != "./modell" or "Did you mean `model`?" in words
 
 
-def test_check_says_what_it_takes_for_a_name_of_the_hub(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["minilm", "owner/minilm"])
+def test_check_says_what_it_takes_for_a_name_of_the_hub(tmp_path: Path, path: str) -> None:
     letters().to_csv(tmp_path / "letters.csv", index=False)
-    (tmp_path / "study.yaml").write_text(STUDY.replace("width: 8", "path: minilm, width: 8"))
+    (tmp_path / "study.yaml").write_text(STUDY.replace("width: 8", f"path: {path}, width: 8"))
     done = mtl("check", tmp_path / "study.yaml")
     assert done.code == 0
-    assert "there is no folder minilm in" in done.out
+    assert f"there is no folder {path} in {tmp_path}, so" in done.out
     assert "taken as a name of the Hugging Face hub" in done.out
 
 
