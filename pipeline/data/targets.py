@@ -101,10 +101,9 @@ def _rare_note(task: str, least: int, rare: Mapping[str, int]) -> str:
     shown = ", ".join(f"`{label}` ({n})" for label, n in list(rare.items())[:_MOST_SHOWN])
     more = f" and {len(rare) - _MOST_SHOWN} more" if len(rare) > _MOST_SHOWN else ""
     have = "no train row has" if least == 1 else f"fewer than {least} train rows have"
-    return (
-        f"Task `{task}`: {sum(rare.values()):,} rows have no label, since {have} theirs: "
-        f"{shown}{more}."
-    )
+    n_rows = sum(rare.values())
+    rows = "1 row has" if n_rows == 1 else f"{n_rows:,} rows have"
+    return f"Task `{task}`: {rows} no label, since {have} theirs: {shown}{more}."
 
 
 def fit_tasks(

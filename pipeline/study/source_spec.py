@@ -53,6 +53,7 @@ class SourceSpec:
         categorical: Columns to read as categories, whatever they look like.
         boolean: Columns to read as yes and no, whatever they look like.
         text: Column, or columns read as one document; others beside it are read only if listed.
+            A cell may hold a list of texts, such as sentences, which are read as one.
         split: Overrides the study's split for this source.
     """
 
