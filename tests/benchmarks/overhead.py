@@ -31,7 +31,7 @@ from pipeline.study.loading import Study
 from pipeline.tracking.store import open_store
 from pipeline.tracking.study_tracker import StudyTracker
 from pipeline.tracking.tracker import NullTracker
-from pipeline.training import ends, loop
+from pipeline.training import ends, epoch_results, loop
 from pipeline.training.members import EpochResult, Member, Trained
 from tests.benchmarks.quickstart import silent
 from tests.benchmarks.workload import Workload
@@ -42,7 +42,8 @@ CALLS = ("start_trials", "log_epoch", "finish", "study_progress")
 """Of a tracker, in the driver's thread while trials train."""
 
 EVALUATING = (
-    (ends, "predict_part"), (loop, "evaluate_members"), (ends, "evaluate_one"), (ends, "tuned"),
+    (ends, "predict_part"), (epoch_results, "evaluate_members"),
+    (ends, "evaluate_one"), (ends, "tuned"),
 )  # fmt: skip
 """Where training evaluates, by module and function."""
 
