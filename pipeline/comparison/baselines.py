@@ -158,7 +158,8 @@ def _fit_row(
         settings[task], chosen = max(tried, key=lambda fit: _valid_score(kind, fit[1], valid))
         for part in HELD_OUT:
             outputs[part][task] = chosen[part]
-    return BaselineResult(row, outputs, settings, n_settings)
+    n_tried = n_settings if any(settings.values()) else 0  # a task that writes has no fit
+    return BaselineResult(row, outputs, settings, n_tried)
 
 
 class _Fits:

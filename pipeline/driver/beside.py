@@ -88,6 +88,7 @@ class RowsBeside:
             Interrupted: Ctrl-C; the runs are closed, and what was finished stays.
         """
         if self._done():
+            self.folder.drop_checkpoints("rows")  # a kill may have come between the two
             return
         self._mend()
         population = array_size(

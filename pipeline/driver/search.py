@@ -132,8 +132,8 @@ class Search:
             self._row.runs.interrupt(why)
             self._finish("interrupted" if interrupted else "failed")
             raise
-        self._finish("complete")
         self.folder.drop_checkpoints("search")
+        self._finish("complete")
         return SearchResult(tuple(self.folder.trials()), run_id, seconds, self.phases.seconds)
 
     def _open_record(self) -> None:

@@ -85,8 +85,9 @@ def group(
             known["seconds"] = time.perf_counter() - started
             _track(tracker, known, params)
             write_json(file, known)
-            learners.drop_models()
-            session.folder.drop_checkpoints("groups")
+        # Also where a kill came after the document was written.
+        learners.drop_models()
+        session.folder.drop_checkpoints("groups")
     return {**known, "test_reads": len(Readings(session.folder).all())}
 
 

@@ -87,8 +87,8 @@ class TrainSpec:
             epoch's end, and how they ended until that is kept with their cohort; after a kill they
             go on from there, to the same results. 0 or null for never. By default ten minutes, the
             most that a kill then costs an array. Shorter trainings write nothing. Where none can
-            be written, that is said once and training goes on. With `search.order: free` none is
-            written: trials that had not ended start again.
+            be written, that is said once and training goes on. With `search.order: free` the search
+            writes none: its open trials and its finalists start again.
     """
 
     optimizer: Annotated[str, SEARCHABLE] = "adamw"

@@ -74,9 +74,9 @@ class Checkpoints:
         except OSError as error:
             if not self._has_failed:
                 self._say(
-                    f"Warning: checkpoints cannot be written to {self.folder}: {error}. Training "
-                    "goes on; a kill costs all that no checkpoint has. Free the disk, or set "
-                    "`train.checkpoint_minutes: 0`."
+                    f"Warning: checkpoints cannot be written to {self.folder}: "
+                    f"{error.strerror or error}. Training goes on; a kill costs all that no "
+                    "checkpoint has. Free the disk, or set `train.checkpoint_minutes: 0`."
                 )
             self._has_failed = True
             return False

@@ -24,7 +24,8 @@ def provenance(members: Sequence[Mapping[str, Any]]) -> list[Any]:
     Args:
         members: As plain values.
     """
-    return [torch.__version__, _code(), _own_code(members), library_versions(members)]
+    arrays = [torch.__version__, *map(_version, ("numpy", "scipy"))]  # mixup draws by scipy
+    return [*arrays, _code(), _own_code(members), library_versions(members)]
 
 
 def library_versions(members: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def test_a_checkpoint_that_cannot_be_written_is_left_out_with_one_warning(
         full_disk = Checkpoints(tmp_path, said.append)
         same(run(members(), data, full_disk), straight)
     assert said[1:] == [
-        f"Warning: checkpoints cannot be written to {tmp_path}: [Errno {errno.ENOSPC}] No space "
+        f"Warning: checkpoints cannot be written to {tmp_path}: No space "
         "left on device. Training goes on; a kill costs all that no checkpoint has. Free the "
         "disk, or set `train.checkpoint_minutes: 0`."
     ]
@@ -286,11 +287,18 @@ def test_the_version_of_a_library_changes_the_name(
         arrays = (members(), members(strategy="balance:mgda"))
         return [Checkpoints(tmp_path).of(array, 1, Placed(data)).path.name for array in arrays]
 
-    before = names()
-    monkeypatch.setattr(provenance, "version", lambda module: "another")
-    plain, balanced = names()
-    assert plain == before[0]
-    assert balanced != before[1]
+    def upgraded(*libraries: str) -> list[bool]:
+        """Returns whether the name of each array changes where these have another version."""
+        before = names()
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                provenance, "version", lambda name: f"{version(name)}{'.1' * (name in libraries)}"
+            )
+            return [new != old for new, old in zip(names(), before, strict=True)]
+
+    assert upgraded() == [False, False]
+    assert upgraded("torchjd") == [False, True]
+    assert upgraded("scipy") == [True, True]
 
 
 def test_other_answers_than_before_train_the_array_anew(data: Prepared, tmp_path: Path) -> None:
