@@ -2,10 +2,13 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -196,6 +199,50 @@ def test_constraints_pin_every_requirement_exactly() -> None:
     pins = [line for line in lines if not line.startswith("#")]
     assert [pin for pin in pins if pin.count("==") != 1 or "+" in pin] == []
     assert "torch==2.13.0" in pins  # an open range takes gigabytes of CUDA packages
+
+
+def declared(*extras: str) -> set[str]:
+    """Names of the distributions that an installation with these extras asks for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lists = [project["dependencies"], *(project["optional-dependencies"][name] for name in extras)]
+    return {plain(re.split(r"[^\w.-]", line)[0]) for lines in lists for line in lines}
+
+
+def plain(distribution: str) -> str:
+    """The name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def test_every_library_that_is_imported_is_asked_for() -> None:
+    allowed, owners = declared("text", "balance", "ray"), packages_distributions()
+    wrong = [
+        f"{source.where}:{line} imports {module}"
+        for source in SOURCES
+        for module, line in source.imports()
+        if (root := module.split(".")[0]) not in {*sys.stdlib_module_names, "pipeline"}
+        and not {plain(name) for name in owners.get(root, [root])} & allowed
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_commands_load_without_the_extras() -> None:
+    optional = declared("text", "balance", "ray", "dev") - declared()
+    blocked = sorted(
+        root
+        for root, owners in packages_distributions().items()
+        if {plain(name) for name in owners} & optional
+    )
+    program = """
+import json, sys
+sys.modules.update(dict.fromkeys(json.loads(sys.argv[1])))  # None: it cannot be imported
+import pipeline.stages, pipeline.cli.commands
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(blocked)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert {"transformers", "torchjd"} <= set(blocked)
+    assert done.returncode == 0, done.stderr
 
 
 def modules_after(*arguments: str) -> set[str]:
