@@ -173,16 +173,16 @@ class _Fits:
 
     def __init__(self, what: str, total: int, progress: Progress | None) -> None:
         self._what, self._total, self._progress = what, total, progress
-        self._done = -1
+        self._done = 0
         self._tell()
 
     def counted(self, fits: Iterator[_Fit]) -> Iterator[_Fit]:
         for fit in fits:
+            self._done += 1
             self._tell()
             yield fit
 
     def _tell(self) -> None:
-        self._done += 1
         if self._progress is not None:
             self._progress(self._what, self._done, self._total)
 
